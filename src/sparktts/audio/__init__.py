@@ -1,0 +1,1 @@
+"""Sound in and out: reading, writing, loudness, spectrograms. numpy in, numpy out; mono float32."""

@@ -1,0 +1,1 @@
+"""Checkpoints on disk: layout, validation, reading, conversion and download, all without torch."""

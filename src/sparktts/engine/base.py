@@ -1,0 +1,120 @@
+"""The two narrow interfaces that every engine implements; everything above them is shared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NewType, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from ..sampling import SamplingOptions
+
+Samples = npt.NDArray[np.float32]
+Tokens = npt.NDArray[np.int64]
+Handle = NewType("Handle", int)
+
+
+@dataclass(frozen=True)
+class IdSet:
+    """The ids that may come next: ascending half-open ranges, hashable, so that engines cache one sliced head each."""
+
+    ranges: tuple[tuple[int, int], ...]
+
+    @property
+    def ids(self) -> Tokens:
+        """(n,) ids in ascending order."""
+        return np.concatenate([np.arange(a, b, dtype=np.int64) for a, b in self.ranges])
+
+    def __len__(self) -> int:
+        return sum(b - a for a, b in self.ranges)
+
+    def __contains__(self, token: object) -> bool:
+        return isinstance(token, (int, np.integer)) and any(a <= token < b for a, b in self.ranges)
+
+
+class Grammar(Protocol):
+    """What may follow, for one sequence. The engine asks; the grammar keeps the state.
+
+    The engine feeds the prompt, then repeats: feed `forced()`, sample one id from `legal()`, call `accept(id)`,
+    until `done`.
+    """
+
+    @property
+    def done(self) -> bool:
+        """True once the sequence has ended; the engine then forgets it."""
+
+    def forced(self) -> tuple[int, ...]:
+        """Ids that follow without a choice. The engine feeds them and does not return them; each call takes them."""
+
+    def legal(self) -> IdSet:
+        """Ids among which the next one is sampled."""
+
+    def accept(self, token: int) -> None:
+        """Moves on by one sampled id. Raises InvalidTokens for an id that is not legal."""
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """Autoregressive model over token ids; sequences join and leave while others run."""
+
+    def add(self, prompt: Sequence[int], sampling: SamplingOptions, grammar: Grammar) -> Handle:
+        """Queues a sequence; its first id comes with the next `step`."""
+
+    def step(self) -> dict[Handle, int]:
+        """One sampled id for every running sequence. A sequence whose grammar is done has left when this returns."""
+
+    def cancel(self, handle: Handle) -> None:
+        """Drops a sequence, running or not."""
+
+    def logits(self, ids: Sequence[int]) -> Samples:
+        """(n, vocabulary) float32 scores after each of the n ids: no grammar, no sampling. For diagnosis and tests."""
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """Speech to tokens and back."""
+
+    sample_rate: int
+    hop: int  # samples per semantic token
+    context: int  # semantic tokens on each side that influence a sample
+    fingerprint: str  # equal for codecs whose tokens mean the same
+
+    def speaker_tokens(self, audio: Samples) -> Tokens:
+        """(32,) global tokens of a voice. audio: (N,) samples as the speaker encoder sees them."""
+
+    def semantic_tokens(self, audio: Samples) -> Tokens:
+        """(T,) semantic tokens at 50 Hz. audio: (N,) whole clip."""
+
+    def decode(self, semantic: Tokens, speaker: Tokens, state: Any = None) -> tuple[Samples, Any]:
+        """Waveform of one window. semantic: (T,), speaker: (32,). Returns (hop*T,) samples and the state to go on with.
+
+        Raises InvalidTokens.
+        """
+
+
+class Engine:
+    """A codec and a language model on one device; each is loaded on first use, so that a codec tool never loads both."""
+
+    def __init__(
+        self,
+        name: str,
+        device: str,
+        dtype: str,
+        codec: Callable[[], Codec],
+        language_model: Callable[[], LanguageModel],
+    ) -> None:
+        self.name, self.device, self.dtype = name, device, dtype
+        self._load_codec, self._load_language_model = codec, language_model
+
+    @cached_property
+    def codec(self) -> Codec:
+        """The codec. Raises CheckpointError when its weights are bad."""
+        return self._load_codec()
+
+    @cached_property
+    def language_model(self) -> LanguageModel:
+        """The language model. Raises CheckpointError when its weights are bad."""
+        return self._load_language_model()

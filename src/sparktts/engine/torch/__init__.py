@@ -1,0 +1,33 @@
+"""The PyTorch engine: CPU, CUDA, Apple and Ascend (through torch_npu) devices, fp32 and bf16."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...errors import OptionError
+from ..base import Engine
+
+if TYPE_CHECKING:
+    from ...checkpoint.layout import Checkpoint
+
+
+def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> Engine:
+    """The engine on a checkpoint. Raises OptionError for a bad device or precision, CheckpointError for bad weights."""
+    try:
+        import torch
+    except ImportError:
+        raise OptionError('The torch engine needs PyTorch: pip install "sparktts[torch]".') from None
+    from .codec import TorchCodec
+    from .devices import DTYPES, choose_device, choose_dtype
+    from .language_model import TorchLanguageModel
+
+    place = choose_device(device)
+    precision = choose_dtype(dtype, place)
+    name = next(key for key, value in DTYPES.items() if value == precision)
+    return Engine(
+        "torch",
+        str(place),
+        name,
+        codec=lambda: TorchCodec(checkpoint, place, torch.float32),
+        language_model=lambda: TorchLanguageModel(checkpoint, place, precision),
+    )

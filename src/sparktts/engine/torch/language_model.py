@@ -1,0 +1,157 @@
+"""The language model on PyTorch: sequences that join and leave, one id each a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...checkpoint.layout import Checkpoint
+from ...errors import GenerationError
+from ...sampling import Sampler, SamplingOptions
+from ..base import Grammar, Handle, IdSet, Samples, Tokens
+from .graphs import DecodeGraphs
+from .qwen2 import KeyValueCache, Qwen2
+
+
+@dataclass
+class _Sequence:
+    """One running sequence: what to feed next, and how many positions the cache holds."""
+
+    handle: Handle
+    grammar: Grammar
+    sampler: Sampler
+    pending: list[int]
+    past: int = 0
+
+
+class TorchLanguageModel:
+    """LanguageModel over Qwen2. Not thread-safe: one thread adds, steps and cancels.
+
+    Sequence b of the running ones owns row b of the key-value cache. A sequence run alone gives the same ids for the
+    same seed; run beside others its sums may differ in the last bits, and so, rarely, its ids.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
+        self.config = checkpoint.lm
+        with torch.device("meta"):
+            model = Qwen2(self.config)
+        self.model = model.to(dtype=dtype).to_empty(device=device).eval().requires_grad_(False)
+        head = self.model.load(checkpoint.lm_tensors())
+        self._output = self.model.embed_tokens.weight if head is None else head
+        self._heads: dict[IdSet, tuple[Tensor, Tokens]] = {}
+        self._cache = KeyValueCache(self.config, device, dtype)
+        self._graphs = DecodeGraphs(self.model, self._cache) if device.type == "cuda" else None
+        self._running: list[_Sequence] = []
+        self._next = 0
+
+    def add(self, prompt: Sequence[int], sampling: SamplingOptions, grammar: Grammar) -> Handle:
+        """Queues a sequence; its first id comes with the next `step`."""
+        handle = Handle(self._next)
+        self._next += 1
+        pending = [*prompt, *grammar.forced()]
+        self._running.append(_Sequence(handle, grammar, Sampler(sampling), pending))
+        return handle
+
+    @torch.inference_mode()
+    def cancel(self, handle: Handle) -> None:
+        """Drops a sequence; unknown handles, such as finished ones, are ignored."""
+        for row, sequence in enumerate(self._running):
+            if sequence.handle == handle:
+                self._remove(row)
+                return
+
+    @torch.inference_mode()
+    def step(self) -> dict[Handle, int]:
+        """One sampled id for every running sequence; those whose grammar is done have left when this returns.
+
+        Raises GenerationError when a sequence outgrows the model's positions.
+        """
+        if not self._running:
+            return {}
+        self._reserve()
+        hidden = self._advance()
+        chosen: dict[Handle, int] = {}
+        for sequence, (scores, ids) in zip(self._running, self._legal_scores(hidden), strict=True):
+            token = sequence.sampler.sample(scores, ids)
+            sequence.grammar.accept(token)
+            sequence.pending = [token, *sequence.grammar.forced()]
+            chosen[sequence.handle] = token
+        for row in reversed(range(len(self._running))):
+            if self._running[row].grammar.done:
+                self._remove(row)
+        return chosen
+
+    @torch.inference_mode()
+    def logits(self, ids: Sequence[int]) -> Samples:
+        """(n, vocabulary) float32 scores after each of the n ids: no grammar, no sampling. For diagnosis and tests."""
+        hidden = self.model(torch.tensor([list(ids)], device=self.device))
+        scores: Samples = (hidden[0] @ self._output.T).float().cpu().numpy()
+        return scores
+
+    def _reserve(self) -> None:
+        longest = max(s.past + len(s.pending) for s in self._running)
+        if longest > self.config.max_position_embeddings:
+            raise GenerationError(
+                f"The text and its speech need {longest} positions, more than the model's "
+                f"{self.config.max_position_embeddings}: use a shorter text, transcript or clip."
+            )
+        if self._cache.reserve(len(self._running), longest):
+            self.model.reserve_positions(self._cache.capacity)
+            if self._graphs is not None:
+                self._graphs.clear()
+
+    def _advance(self) -> Tensor:
+        """Feeds what is pending. Returns (B, hidden), one row a running sequence.
+
+        Chunks (prompts, forced ids) are fed alone; when others wait with a single id, the last id of a chunk joins them.
+        """
+        together = any(len(sequence.pending) == 1 for sequence in self._running)
+        hidden = []
+        for row, sequence in enumerate(self._running):
+            chunk = sequence.pending[:-1] if together else sequence.pending
+            if chunk:
+                hidden.append(self.model.extend(self._tensor(chunk), self._cache, row, sequence.past))
+                sequence.past += len(chunk)
+        return self._decode() if together else torch.cat(hidden)
+
+    def _decode(self) -> Tensor:
+        ids = self._tensor([sequence.pending[-1] for sequence in self._running])
+        past = [sequence.past for sequence in self._running]
+        for sequence in self._running:
+            sequence.past += 1
+        if self._graphs is not None:
+            return self._graphs.decode(ids, self._tensor(past), max(past) + 1)
+        return self.model.decode(ids, self._tensor(past), self._cache, max(past) + 1)
+
+    def _legal_scores(self, hidden: Tensor) -> list[tuple[Samples, Tokens]]:
+        """Scores of each sequence's legal ids and those ids; sequences with the same legal ids share one product."""
+        legal = [sequence.grammar.legal() for sequence in self._running]
+        results: dict[int, tuple[Samples, Tokens]] = {}
+        for ids in set(legal):
+            rows = [row for row, other in enumerate(legal) if other == ids]
+            weight, numbers = self._head(ids)
+            scores = (hidden[rows] @ weight.T).float().cpu().numpy()
+            results.update(zip(rows, ((line, numbers) for line in scores), strict=True))
+        return [results[row] for row in range(len(legal))]
+
+    def _head(self, ids: IdSet) -> tuple[Tensor, Tokens]:
+        """The rows of the output head for these ids, kept: while speaking that is 8,193 rows of 166,000."""
+        if ids not in self._heads:
+            numbers = ids.ids
+            self._heads[ids] = (self._output[torch.from_numpy(numbers).to(self.device)], numbers)
+        return self._heads[ids]
+
+    def _remove(self, row: int) -> None:
+        """The last sequence takes the freed row, so that the running ones stay together."""
+        last = self._running.pop()
+        if row < len(self._running):
+            if last.past:
+                self._cache.move(len(self._running), row, last.past)
+            self._running[row] = last
+
+    def _tensor(self, numbers: Sequence[int]) -> Tensor:
+        return torch.tensor(numbers, device=self.device)

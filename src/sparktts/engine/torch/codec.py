@@ -1,0 +1,123 @@
+"""The published codec, BiCodec, in PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...audio.mel import MelSpectrogram
+from ...checkpoint.layout import Checkpoint
+from ...errors import AudioError, InvalidTokens
+from ...windows import windows
+from ..base import Samples, Tokens
+from .parts import BiCodecParts
+from .wav2vec2 import normalize
+
+# Tokens whose waveform is generated at a time, not counting the generator's own context on each side.
+WAVE_WINDOW = {"cpu": 150}
+WAVE_WINDOW_ACCELERATOR = 1500
+
+
+class TorchCodec:
+    """Speech to tokens and back; implements engine.base.Codec. Every network is read on first need and kept.
+
+    Decoding reads neither the encoders nor wav2vec 2.0; speaker tokens do not need wav2vec 2.0.
+    Source: arXiv 2503.01710, section 3.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> None:
+        """dtype: of the waveform generator, and only on cuda; everything else is float32."""
+        config = checkpoint.bicodec
+        self.parts = BiCodecParts(checkpoint, torch.device(device))
+        self.device = self.parts.device
+        self.dtype = dtype if self.device.type == "cuda" else torch.float32
+        self.sample_rate = config.mel.sample_rate
+        self.hop = config.hop
+        self.context = config.receptive_field
+        self.fingerprint = checkpoint.codec_fingerprint
+        self._config = config
+        self._mel = MelSpectrogram(**asdict(config.mel))
+
+    @torch.inference_mode()
+    def speaker_tokens(self, audio: Samples) -> Tokens:
+        """(32,) global tokens of a voice. Raises AudioError.
+
+        audio: (N,) samples as the speaker encoder sees them.
+        """
+        self._check_audio(audio, self._mel.hop_length)
+        mel = torch.from_numpy(self._mel(audio)).to(self.device)
+        return _numpy_tokens(self.parts.speaker_encoder.tokens(mel.unsqueeze(0)))
+
+    @torch.inference_mode()
+    def semantic_tokens(self, audio: Samples) -> Tokens:
+        """(T,) semantic tokens at 50 Hz. audio: (N,) whole clip. Raises AudioError."""
+        listener = self.parts.wav2vec2
+        self._check_audio(audio, listener.shortest)
+        signal = torch.from_numpy(normalize(np.asarray(audio, np.float32))).to(self.device)
+        features = listener(signal.unsqueeze(0))
+        return _numpy_tokens(self.parts.quantizer.quantize(self.parts.encoder(features.transpose(1, 2))))
+
+    @torch.inference_mode()
+    def decode(self, semantic: Tokens, speaker: Tokens, state: Any = None) -> tuple[Samples, Any]:
+        """Waveform of one window.
+
+        semantic: (T,) codes 0..8191 at 50 Hz; speaker: (32,) codes 0..4095; state: unused.
+        Returns (320*T,) float32 at 16 kHz in [-1, 1], and None. Raises InvalidTokens.
+        """
+        voice = self._config.speaker_encoder
+        codes = self._check_tokens(semantic, "semantic", self._config.quantizer.codebook_size)
+        globals_ = self._check_tokens(speaker, "global", voice.codes, voice.token_num)
+        condition = self.parts.speaker_decoder(globals_)
+        features = self.parts.prenet(self.parts.quantizer.embed(codes), condition)
+        return self._generate(features + condition.unsqueeze(-1)), None
+
+    def _generate(self, features: Tensor) -> Samples:
+        """(hop * T,) samples, in windows, as the signals are far larger. features: (1, channels, T)."""
+        size = WAVE_WINDOW.get(self.device.type, WAVE_WINDOW_ACCELERATOR)
+        generator = self.parts.wave_generator.to(self.dtype)
+        samples = np.empty(features.shape[-1] * self.hop, np.float32)
+        for part in windows(features.shape[-1], size, self._config.decoder.reach()):
+            piece = generator(features[..., part.first : part.last].to(self.dtype))
+            kept = part.keep(piece[0], self.hop).float().cpu().numpy()
+            samples[part.start * self.hop : part.stop * self.hop] = kept
+        return samples
+
+    def _check_audio(self, audio: Samples, shortest: int) -> None:
+        audio = np.asarray(audio)
+        if audio.ndim != 1 or len(audio) < shortest:
+            raise AudioError(
+                f"The clip has {audio.size} samples, too few to hear anything: give a second of speech."
+            )
+        if not np.isfinite(audio).all():
+            raise AudioError("The clip holds samples that are not numbers: export it again from its source.")
+
+    def _check_tokens(self, tokens: Tokens, kind: str, limit: int, count: int | None = None) -> Tensor:
+        """(1, n) int64 on the device. Raises InvalidTokens."""
+        array = np.asarray(tokens)
+        if array.ndim != 1 or (count is None and not array.size):
+            raise InvalidTokens(
+                f"The {kind} tokens must be a flat list of at least one number, not shape {array.shape}."
+            )
+        if count is not None and len(array) != count:
+            raise InvalidTokens(
+                f"There are {len(array)} {kind} tokens, but this codec's voices have exactly {count}."
+            )
+        if not np.issubdtype(array.dtype, np.integer):
+            raise InvalidTokens(f"The {kind} tokens must be whole numbers, not {array.dtype}.")
+        if array.min() < 0 or array.max() >= limit:
+            bad = array[(array < 0) | (array >= limit)][0]
+            raise InvalidTokens(
+                f"The {kind} token {bad} is outside 0..{limit - 1}: these tokens are of another codec."
+            )
+        return torch.from_numpy(array.astype(np.int64)).unsqueeze(0).to(self.device)
+
+
+def _numpy_tokens(tokens: Tensor) -> Tokens:
+    array: Tokens = tokens[0].cpu().numpy().astype(np.int64)
+    return array

@@ -1,0 +1,37 @@
+"""Filling networks with a checkpoint's tensors, without initialising or copying anything twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from ...errors import CheckpointError
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def build(
+    make: Callable[[], Module], tensors: Mapping[str, npt.NDArray[Any]], prefix: str, device: torch.device
+) -> Module:
+    """The network that `make` describes, in evaluation mode, with the tensors named `prefix.*`.
+
+    Raises CheckpointError unless names and shapes agree exactly.
+    """
+    with torch.device("meta"):
+        module = make()
+    load_tensors(module, {name.removeprefix(f"{prefix}."): array for name, array in tensors.items()})
+    return module.to(device).eval()
+
+
+def load_tensors(module: nn.Module, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Makes the arrays the parameters of a module on the meta device. Raises CheckpointError."""
+    state = {name: torch.from_numpy(array) for name, array in tensors.items()}
+    try:
+        module.load_state_dict(state, strict=True, assign=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"The weights do not fit the configuration of the model: {reason}") from None

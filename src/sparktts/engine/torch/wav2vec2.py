@@ -1,0 +1,126 @@
+"""Semantic features: what a self-supervised speech model hears, 50 vectors per second."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ...errors import CheckpointError
+from .load import load_tensors
+
+# Hidden states that are averaged; state n is the output of transformer layer n, counted from 1.
+# Source: arXiv 2503.01710, section 3.
+FEATURE_LAYERS = (11, 14, 16)
+LAYERS = max(FEATURE_LAYERS)
+# Masking is for training only; without it the model has no mask vector, which some exports lack.
+OVERRIDES = {"num_hidden_layers": LAYERS, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
+CHUNK_FRAMES = 500  # frames of the convolutional front end computed at a time, 10 s
+NORMALIZE_EPS = 1e-7
+
+
+class Wav2Vec2Features(nn.Module):
+    """Mean of three hidden states of wav2vec 2.0; layers above the last of them are left out.
+
+    Source: arXiv 2503.01710, section 3; wav2vec 2.0: arXiv 2006.11477.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        """config: the model's config.json. Raises CheckpointError for a model without the layers needed."""
+        from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+        super().__init__()
+        settings = Wav2Vec2Config(**{**config, **OVERRIDES})
+        settings._attn_implementation = "sdpa"  # the eager one would hold every score of a long clip
+        self.model = Wav2Vec2Model(settings)
+        self._unparametrize()
+        self.stride, self.width = _frame_geometry(settings.conv_kernel, settings.conv_stride)
+        # With group norm instead, the first layer sees the whole clip.
+        self.chunkable = settings.feat_extract_norm == "layer"
+
+    @classmethod
+    def load(
+        cls, directory: Path, tensors: Mapping[str, npt.NDArray[Any]], device: torch.device
+    ) -> Wav2Vec2Features:
+        """directory: holds config.json; tensors: Checkpoint.wav2vec2_tensors(). Raises CheckpointError."""
+        path = directory / "config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        count = config.get("num_hidden_layers", 0)
+        if count <= LAYERS:
+            raise CheckpointError(
+                f"{path} describes {count} layers, but semantic tokens need more than {LAYERS}: use "
+                "wav2vec2-large-xlsr-53 as the official checkpoint ships it."
+            )
+        with torch.device("meta"):
+            features = cls(config)
+        wanted = features.model.state_dict().keys()
+        load_tensors(features.model, {name: tensors[name] for name in wanted if name in tensors})
+        return features.to(device).eval()
+
+    @property
+    def shortest(self) -> int:
+        """The fewest samples that give one frame."""
+        return self.width
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """audio: (B, N), 16 kHz, zero mean, unit variance. Returns (B, 1 + (N - 400) // 320, hidden)."""
+        frames, _ = self.model.feature_projection(self._local_features(audio))
+        encoder = self.model.encoder
+        total = torch.zeros((), device=audio.device)
+
+        def collect(_: nn.Module, __: Any, output: Any) -> None:
+            nonlocal total
+            total = total + (output[0] if isinstance(output, tuple) else output)
+
+        hooks = [encoder.layers[n - 1].register_forward_hook(collect) for n in FEATURE_LAYERS]
+        try:
+            encoder(frames)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return total / len(FEATURE_LAYERS)
+
+    def _local_features(self, audio: Tensor) -> Tensor:
+        """(B, T, channels): the convolutional front end, in pieces, as its signals are far larger."""
+        total = (audio.shape[-1] - self.width) // self.stride + 1
+        step = CHUNK_FRAMES if self.chunkable else total
+        pieces = []
+        for start in range(0, total, step):
+            stop = min(start + step, total)
+            span = audio[:, start * self.stride : (stop - 1) * self.stride + self.width]
+            pieces.append(self.model.feature_extractor(span).transpose(1, 2))
+        return torch.cat(pieces, dim=1)
+
+    def _unparametrize(self) -> None:
+        """Makes the weight-normed positional convolution a plain one, as checkpoints are read folded."""
+        embedding = cast(Any, self.model.encoder.pos_conv_embed)
+        old = cast(nn.Conv1d, embedding.conv)
+        embedding.conv = nn.Conv1d(
+            old.in_channels,
+            old.out_channels,
+            old.kernel_size[0],
+            padding=cast(int, old.padding[0]),
+            groups=old.groups,
+        )
+
+
+def normalize(audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(N,) samples at zero mean and unit variance."""
+    centred = audio - audio.mean()
+    scaled: npt.NDArray[np.float32] = (centred / np.sqrt(audio.var() + NORMALIZE_EPS)).astype(np.float32)
+    return scaled
+
+
+def _frame_geometry(kernels: Sequence[int], strides: Sequence[int]) -> tuple[int, int]:
+    """Samples from frame to frame, and samples that one frame sees."""
+    stride, width = 1, 1
+    for kernel, step in zip(kernels, strides, strict=True):
+        width += (kernel - 1) * stride
+        stride *= step
+    return stride, width

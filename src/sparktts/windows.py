@@ -35,7 +35,7 @@ def windows(length: int, size: int, context: int) -> Iterator[Window]:
         yield Window(start, stop, max(0, start - context), min(length, stop + context))
 
 
-def decode_in_windows(codec: Codec, semantic: Tokens, speaker: Tokens, window: int = 250) -> Samples:
+def decode_in_windows(codec: Codec, semantic: Tokens, speaker: Tokens, window: int = 600) -> Samples:
     """Waveform of an utterance of any length; the samples equal those of one decode to float rounding.
 
     semantic: (T,), speaker: (32,), window: tokens decoded at a time, not counting codec.context on each side.

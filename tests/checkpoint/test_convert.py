@@ -47,9 +47,7 @@ def test_every_type_and_view_survives(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "stored"), [("keep", "F32"), ("fp32", "F32"), ("bf16", "BF16")])
-def test_a_converted_checkpoint_is_complete_and_equal(
-    dtype: str, stored: str, mini: Path, tmp_path: Path
-) -> None:
+def test_a_converted_checkpoint_is_complete_and_equal(dtype: str, stored: str, mini: Path, tmp_path: Path) -> None:
     target = convert_checkpoint(mini, tmp_path / "out", dtype)
     report = check(target)
     assert report.ok

@@ -77,9 +77,7 @@ def test_bad_options_are_refused(models: Path, tmp_path: Path) -> None:
         download(accept_license=True, target=tmp_path / "file")
 
 
-def test_modelscope_without_its_package_says_how_to_install_it(
-    models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_modelscope_without_its_package_says_how_to_install_it(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "modelscope", None)
     with pytest.raises(CheckpointError, match="pip install modelscope"):
         download(source="modelscope", accept_license=True)
@@ -163,9 +161,7 @@ def hub(mini: Path) -> Iterator[Hub]:
     hub.server.server_close()
 
 
-def run_download(
-    endpoint: str, models: Path, repo: str, **environment: str
-) -> subprocess.CompletedProcess[str]:
+def run_download(endpoint: str, models: Path, repo: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own, as the hub's client reads its address once, at import."""
     code = (
         "import sys\n"
@@ -194,9 +190,7 @@ def run_download(
     )
 
 
-def test_a_download_is_complete_resumes_and_shows_no_bars_in_a_pipe(
-    hub: Hub, models: Path, mini: Path
-) -> None:
+def test_a_download_is_complete_resumes_and_shows_no_bars_in_a_pipe(hub: Hub, models: Path, mini: Path) -> None:
     hub.broken = True
     first = run_download(hub.url, models, "owner/mini")
     assert first.returncode == 2, first.stderr

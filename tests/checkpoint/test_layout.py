@@ -61,9 +61,7 @@ def test_codec_tensors_are_folded_and_chosen_by_part(mini: Path) -> None:
     decoder = checkpoint.bicodec_tensors("decoder")
     magnitude, direction = (stored[f"decoder.model.1.block.1.weight_{c}"] for c in "gv")
     norm = np.sqrt((direction.astype(np.float64) ** 2).sum((1, 2), keepdims=True))
-    np.testing.assert_allclose(
-        decoder["decoder.model.1.block.1.weight"], direction * (magnitude / norm), rtol=1e-5
-    )
+    np.testing.assert_allclose(decoder["decoder.model.1.block.1.weight"], direction * (magnitude / norm), rtol=1e-5)
     both = checkpoint.bicodec_tensors("speaker_encoder.quantizer", "quantizer")
     assert {name.split(".")[0] for name in both} == {"quantizer", "speaker_encoder"}
     assert "quantizer.cluster_size" not in both

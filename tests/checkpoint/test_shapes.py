@@ -52,9 +52,7 @@ def test_language_model_shapes_are_those_of_the_checkpoint(size: str, tmp_path: 
 def test_wav2vec2_shapes_are_those_of_the_checkpoint(size: str, tmp_path: Path) -> None:
     path = written(size, "wav2vec2-large-xlsr-53/config.json", tmp_path)
     table = folded(stored(size, "wav2vec2"))
-    expected = {
-        name.removeprefix("wav2vec2."): shape for name, shape in table.items() if name.startswith("wav2vec2.")
-    }
+    expected = {name.removeprefix("wav2vec2."): shape for name, shape in table.items() if name.startswith("wav2vec2.")}
     assert shapes.wav2vec2_shapes(config.Wav2Vec2Config.read(path)) == expected
 
 
@@ -103,9 +101,7 @@ def test_another_codebook_size_is_read(tmp_path: Path) -> None:
 
 
 def test_an_untied_head_is_expected(tmp_path: Path) -> None:
-    path = written(
-        "mini", "LLM/config.json", tmp_path, '"tie_word_embeddings": true', '"tie_word_embeddings": false'
-    )
+    path = written("mini", "LLM/config.json", tmp_path, '"tie_word_embeddings": true', '"tie_word_embeddings": false')
     table = shapes.qwen2_shapes(config.LanguageModelConfig.read(path))
     assert table["lm_head.weight"] == (13760, 64)
 
@@ -150,9 +146,7 @@ def test_a_bad_codec_value_is_refused_by_its_key(old: str, new: str, named: str,
         ('"hidden_size": 64', '"hidden_size": null', "hidden_size"),
     ],
 )
-def test_a_bad_language_model_value_is_refused_by_its_key(
-    old: str, new: str, named: str, tmp_path: Path
-) -> None:
+def test_a_bad_language_model_value_is_refused_by_its_key(old: str, new: str, named: str, tmp_path: Path) -> None:
     path = written("mini", "LLM/config.json", tmp_path, old, new)
     with pytest.raises(CheckpointError, match=named):
         config.LanguageModelConfig.read(path)

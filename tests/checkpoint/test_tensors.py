@@ -26,9 +26,7 @@ from sparktts.errors import CheckpointError, OptionError
 
 from .copies import raw_safetensors
 
-RELAXED = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+RELAXED = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TYPES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32", "int16": "I16",
     "int8": "I8", "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL",
@@ -79,9 +77,7 @@ def test_bfloat16_files_read_as_float32(tmp_path: Path) -> None:
 
     values = torch.randn(3000, 700).bfloat16()  # more than one chunk
     save_torch({"a": values}, tmp_path / "a.safetensors")
-    np.testing.assert_array_equal(
-        TensorFile.open(tmp_path / "a.safetensors").read("a"), values.float().numpy()
-    )
+    np.testing.assert_array_equal(TensorFile.open(tmp_path / "a.safetensors").read("a"), values.float().numpy())
 
 
 def good_file() -> bytes:
@@ -102,12 +98,8 @@ def test_every_truncation_is_refused(tmp_path: Path, length: int) -> None:
 
 
 @RELAXED
-@given(
-    st.lists(st.tuples(st.integers(0, len(good_file()) - 33), st.integers(0, 255)), min_size=1, max_size=4)
-)
-def test_a_damaged_header_reads_or_raises_checkpoint_error(
-    tmp_path: Path, changes: list[tuple[int, int]]
-) -> None:
+@given(st.lists(st.tuples(st.integers(0, len(good_file()) - 33), st.integers(0, 255)), min_size=1, max_size=4))
+def test_a_damaged_header_reads_or_raises_checkpoint_error(tmp_path: Path, changes: list[tuple[int, int]]) -> None:
     data = bytearray(good_file())
     for position, value in changes:
         data[position] = value
@@ -151,9 +143,7 @@ ENTRY = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
         (b"\xff\xff", b"", "json"),
     ],
 )
-def test_a_lying_header_is_refused_with_the_reason(
-    header: object, data: bytes, says: str, tmp_path: Path
-) -> None:
+def test_a_lying_header_is_refused_with_the_reason(header: object, data: bytes, says: str, tmp_path: Path) -> None:
     path = tmp_path / "l.safetensors"
     path.write_bytes(raw_safetensors(header, data))
     with pytest.raises(CheckpointError, match=says):

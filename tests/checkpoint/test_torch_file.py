@@ -23,9 +23,7 @@ from hypothesis import strategies as st
 from sparktts.checkpoint.tensors import TensorFile
 from sparktts.errors import CheckpointError
 
-RELAXED = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+RELAXED = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def varied_tensors() -> dict[str, torch.Tensor]:

@@ -16,9 +16,9 @@ from sparktts.audio.mel import MelSpectrogram  # noqa: E402
 from sparktts.checkpoint.layout import Checkpoint  # noqa: E402
 from sparktts.engine.torch import wav2vec2  # noqa: E402
 from sparktts.engine.torch.fsq import FiniteScalarQuantizer  # noqa: E402
-from sparktts.engine.torch.load import build  # noqa: E402
 from sparktts.engine.torch.parts import BiCodecParts  # noqa: E402
 from sparktts.engine.torch.wave_generator import Snake, WaveGenerator  # noqa: E402
+from sparktts.engine.torch.weights import build  # noqa: E402
 from sparktts.errors import CheckpointError  # noqa: E402
 
 CLIPS = ("short", "long")

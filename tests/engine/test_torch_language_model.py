@@ -83,9 +83,7 @@ def test_greedy_continuations_equal_the_golden_ones(model: TorchLanguageModel, g
         assert run(model, golden[f"prompt.{name}.ids"][0].tolist(), len(expected)) == expected
 
 
-def test_a_grammar_takes_the_best_of_the_legal_logits(
-    model: TorchLanguageModel, builder: PromptBuilder
-) -> None:
+def test_a_grammar_takes_the_best_of_the_legal_logits(model: TorchLanguageModel, builder: PromptBuilder) -> None:
     prompt = builder.clone("hello", range(32))
     fed = [*prompt.ids, builder.tokenizer.start["semantic_token"]]
     legal = builder.clone("", range(32)).grammar.steps[-1].legal.ids  # type: ignore[union-attr]
@@ -119,9 +117,7 @@ def test_forced_ids_between_choices_count_as_prompt(model: TorchLanguageModel, g
     assert tokens[2:] == run(model, [*prompt, *tokens[:2], *chunk], 3)
 
 
-def test_sequences_join_and_leave_without_changing_each_other(
-    model: TorchLanguageModel, golden: Golden
-) -> None:
+def test_sequences_join_and_leave_without_changing_each_other(model: TorchLanguageModel, golden: Golden) -> None:
     prompts = [golden[f"prompt.{name}.ids"][0].tolist() for name in names(golden)] * 2
     prompts = [prompt[index:] for index, prompt in enumerate(prompts)]
     counts = [9, 3, 14, 1, 6, 11]
@@ -167,9 +163,7 @@ def test_the_same_seed_gives_the_same_ids(model: TorchLanguageModel, builder: Pr
     assert first != speak(6)
 
 
-def test_decoding_in_buckets_of_fixed_shape_equals_the_exact_one(
-    model: TorchLanguageModel, golden: Golden
-) -> None:
+def test_decoding_in_buckets_of_fixed_shape_equals_the_exact_one(model: TorchLanguageModel, golden: Golden) -> None:
     """CUDA graphs replay such buckets; here the same shapes run without a recording."""
     prompt = torch.tensor(golden["prompt.clone.ids"][0])
     cache = KeyValueCache(model.config, CPU, torch.float32)

@@ -120,9 +120,7 @@ class BackboneConfig:
             sample_ratios=ratios,
             condition_dim=part.integer("condition_dim") if part.has("condition_dim") else 0,
             use_tanh_at_final=part.flag("use_tanh_at_final", False),
-            sampling_block_layers=part.integer(
-                "sampling_block_layers", SAMPLING_BLOCK_LAYERS, low=0, high=MAX_LAYERS
-            ),
+            sampling_block_layers=part.integer("sampling_block_layers", SAMPLING_BLOCK_LAYERS, low=0, high=MAX_LAYERS),
             kernel_size=_odd(part, "kernel_size", CONVNEXT_KERNEL),
         )
 
@@ -266,9 +264,7 @@ class DecoderConfig:
                     f"has {kernel} for rate {rate}, but must exceed it by an even number",
                 )
         if self.channels % (1 << len(self.rates)):
-            raise part.error(
-                "channels", f"must be divisible by {1 << len(self.rates)}, as every block halves it"
-            )
+            raise part.error("channels", f"must be divisible by {1 << len(self.rates)}, as every block halves it")
 
     @property
     def hop(self) -> int:

@@ -55,9 +55,7 @@ def convert_bin_to_safetensors(source: str | PathLike[str], target: str | PathLi
 def _convert_part(checkpoint: Checkpoint, part: str, target: Path, dtype: str) -> None:
     directory = checkpoint.path / part
     target.mkdir()
-    described = (
-        p for p in directory.iterdir() if p.suffix in _COPIED and p.name[0] != "." and ".index." not in p.name
-    )
+    described = (p for p in directory.iterdir() if p.suffix in _COPIED and p.name[0] != "." and ".index." not in p.name)
     _copy(described, target)
     tensors, _ = open_weights(directory)
     names: Iterable[str] = tensors.names

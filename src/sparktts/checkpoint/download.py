@@ -35,9 +35,7 @@ def resolve(model: str | PathLike[str]) -> Path:
     """
     text = os.fspath(model)
     if not text.strip():
-        raise CheckpointError(
-            "The model's name is empty; give a directory or the name of a downloaded model."
-        )
+        raise CheckpointError("The model's name is empty; give a directory or the name of a downloaded model.")
     try:
         if Path(text).is_dir():
             return Path(text)
@@ -120,9 +118,7 @@ def _from_huggingface(repo: str, directory: Path) -> None:
         commit = huggingface_hub.HfApi().model_info(repo).sha
         _claim(repo, directory)
         with _progress_on_terminals_only(utils):
-            huggingface_hub.snapshot_download(
-                repo, revision=commit, local_dir=directory, allow_patterns=list(FILES)
-            )
+            huggingface_hub.snapshot_download(repo, revision=commit, local_dir=directory, allow_patterns=list(FILES))
     except errors.GatedRepoError as error:
         raise CheckpointError(
             f"The repository {repo} asks you to accept its terms first: do so on its page, then log in with"
@@ -172,9 +168,7 @@ def _progress_on_terminals_only(utils: Any) -> Iterator[None]:
 
 def _failure(repo: str, error: BaseException) -> CheckpointError:
     if isinstance(error, OSError) and error.errno == 28:
-        return CheckpointError(
-            f"The disk is full; {repo} needs about 4 GB: free some and run the same command again."
-        )
+        return CheckpointError(f"The disk is full; {repo} needs about 4 GB: free some and run the same command again.")
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(".: ")
     return CheckpointError(
         f"The download of {repo} failed ({reason}): check the network and run the same command again, which"

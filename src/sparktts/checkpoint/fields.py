@@ -94,9 +94,7 @@ def read_yaml(path: Path) -> Section:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         # PyYAML lets some malformed scalars escape as plain Python errors.
-        raise CheckpointError(
-            f"{path} is not valid yaml ({_first_line(error)}); download it again."
-        ) from None
+        raise CheckpointError(f"{path} is not valid yaml ({_first_line(error)}); download it again.") from None
     return _mapping(path, value)
 
 
@@ -106,9 +104,7 @@ def read_json(path: Path) -> Section:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"{path} is not valid json ({_first_line(error)}); download it again."
-        ) from None
+        raise CheckpointError(f"{path} is not valid json ({_first_line(error)}); download it again.") from None
     return _mapping(path, value)
 
 
@@ -123,15 +119,11 @@ def _read_text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        raise CheckpointError(
-            f"{path} is missing; `sparktts model download` gets a complete checkpoint."
-        ) from None
+        raise CheckpointError(f"{path} is missing; `sparktts model download` gets a complete checkpoint.") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from None
     if len(data) > MAX_FILE_BYTES:
-        raise CheckpointError(
-            f"{path} is larger than {MAX_FILE_BYTES >> 20} MB, so it is not a configuration."
-        )
+        raise CheckpointError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MB, so it is not a configuration.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -141,11 +133,7 @@ def _read_text(path: Path) -> str:
 def _kind(value: object) -> str:
     if value is None:
         return "empty"
-    return (
-        f"{type(value).__name__} {_show(value)}"
-        if isinstance(value, str | int | float)
-        else type(value).__name__
-    )
+    return f"{type(value).__name__} {_show(value)}" if isinstance(value, str | int | float) else type(value).__name__
 
 
 def _show(value: str | int | float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -14,7 +14,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError
-from .config import BiCodecConfig, CodecOptions, LanguageModelConfig, Wav2Vec2Config, check_agreement
+from .config import (
+    MAX_LAYERS,
+    BiCodecConfig,
+    CodecOptions,
+    LanguageModelConfig,
+    Wav2Vec2Config,
+    check_agreement,
+)
 from .shapes import (
     BICODEC_IGNORED,
     WAV2VEC2_IGNORED,
@@ -81,18 +88,17 @@ class Weights:
     def require_sound(self) -> Weights:
         """Raises CheckpointError with the first problem."""
         if self.problems:
-            more = len(self.problems) - 1
-            hint = f" ({more} more such problems: `sparktts model check` lists them)" if more else ""
-            raise CheckpointError(self.problems[0].removesuffix(".") + hint + ".")
+            first, more = self.problems[0], len(self.problems) - 1
+            if more:
+                first = f"{first.removesuffix('.')} ({more} more such problems: `sparktts model check` lists them)."
+            raise CheckpointError(first)
         return self
 
     def read(self, name: str) -> Array:
         """float32 values of one tensor. Raises CheckpointError."""
         values = self.source.read(self.stored_names[name])
         if values.dtype != np.float32:
-            raise CheckpointError(
-                f"{self.where}: the tensor `{name}` holds {values.dtype} values, not floats."
-            )
+            raise CheckpointError(f"{self.where}: the tensor `{name}` holds {values.dtype} values, not floats.")
         return values
 
 
@@ -149,14 +155,24 @@ class Checkpoint:
                 raise CheckpointError(f"The codec has no part `{part}`.")
         return {name: weights.read(name) for name in chosen}
 
-    def lm_tensors(self) -> Iterator[tuple[str, Array]]:
+    def lm_tensors(self, skip: Collection[str] = ()) -> Iterator[tuple[str, Array]]:
         """Name and float32 values of each tensor of the language model, one in memory at a time.
 
         Raises CheckpointError.
         """
         weights = self._lm_weights.require_sound()
         for name in weights.expected:
-            yield name, weights.read(name)
+            if name not in skip:
+                yield name, weights.read(name)
+
+    def lm_mapped(self, name: str) -> tuple[Array, str]:
+        """One tensor of the language model mapped from its file, and its type, as safetensors names it.
+
+        Values are as stored (BF16: uint16 bits). Rows that are never read take no memory. Raises CheckpointError.
+        """
+        weights = self._lm_weights.require_sound()
+        stored = weights.stored_names[name]
+        return weights.source.map(stored), weights.source.dtype(stored)
 
     @property
     def wav2vec2_dir(self) -> Path:
@@ -174,13 +190,13 @@ class Checkpoint:
         """Configuration of the wav2vec2 model. Raises CheckpointError."""
         return Wav2Vec2Config.read(self.wav2vec2_dir / "config.json")
 
-    def wav2vec2_tensors(self) -> dict[str, Array]:
+    def wav2vec2_tensors(self, layers: int | None = None) -> dict[str, Array]:
         """float32 values of the wav2vec2 model: names without `wav2vec2.`, pretraining heads dropped, folded.
 
-        Raises CheckpointError.
+        layers: read no more than the first so many transformer layers. Raises CheckpointError.
         """
         weights = self._wav2vec2_weights.require_sound()
-        return {name: weights.read(name) for name in weights.expected}
+        return {name: weights.read(name) for name in weights.expected if _layer(name) < (layers or MAX_LAYERS)}
 
     @cached_property
     def codec_fingerprint(self) -> str:
@@ -217,9 +233,7 @@ class Checkpoint:
     @property
     def licence(self) -> str | None:
         """What the checkpoint's README.md declares, else what is known of the official name, else None."""
-        return _declared_licence(self.path / "README.md") or (
-            OFFICIAL_LICENCE if self.name == OFFICIAL_NAME else None
-        )
+        return _declared_licence(self.path / "README.md") or (OFFICIAL_LICENCE if self.name == OFFICIAL_NAME else None)
 
     @cached_property
     def _codec_weights(self) -> Weights:
@@ -234,9 +248,7 @@ class Checkpoint:
     @cached_property
     def _wav2vec2_weights(self) -> Weights:
         expected = wav2vec2_shapes(self.wav2vec2)
-        return Weights.open(
-            self.wav2vec2_dir, expected, WAV2VEC2_IGNORED, WAV2VEC2_OPTIONAL, prefix="wav2vec2."
-        )
+        return Weights.open(self.wav2vec2_dir, expected, WAV2VEC2_IGNORED, WAV2VEC2_OPTIONAL, prefix="wav2vec2.")
 
 
 @dataclass(frozen=True)
@@ -305,14 +317,10 @@ def checkpoint_directory(path: str | PathLike[str]) -> Path:
     except (OSError, ValueError):  # too long, or holding a zero character
         exists = False
     if exists:
-        raise CheckpointError(
-            f"{directory} is a file, but a model is a directory with BiCodec/ and LLM/ in it."
-        )
+        raise CheckpointError(f"{directory} is a file, but a model is a directory with BiCodec/ and LLM/ in it.")
     shown = repr(str(path))[:200]
     if is_repository_name(str(path)):
-        raise CheckpointError(
-            f"There is no model {shown} here; `sparktts model download {path}` downloads it."
-        )
+        raise CheckpointError(f"There is no model {shown} here; `sparktts model download {path}` downloads it.")
     raise CheckpointError(f"The model directory {shown} does not exist; {GET}.")
 
 
@@ -351,6 +359,12 @@ def _part_report(name: str, weights: Weights) -> PartReport:
         bytes=sum(count * STORED_TYPES[dtype].itemsize for count, dtype in sizes),
         dtypes=_dtypes(weights),
     )
+
+
+def _layer(name: str) -> int:
+    """Number of the transformer layer that a tensor belongs to; 0 for the others."""
+    found = re.match(r"encoder\.layers\.(\d+)\.", name)
+    return int(found[1]) if found else 0
 
 
 def _count(weights: Weights) -> int:

@@ -78,13 +78,12 @@ def differences(expected: Mapping[str, Shape], found: Mapping[str, Shape], where
         if name not in found
     ]
     problems += [
-        f"{where}: the tensor `{name}` has shape {list(found[name])}, but its configuration asks for"
-        f" {list(shape)}."
+        f"{where}: the tensor `{name}` has shape {list(found[name])}, but its configuration asks for {list(shape)}."
         for name, shape in expected.items()
         if name in found and found[name] != shape
     ]
     problems += [
-        f"{where} holds the tensor `{name}`, which this model does not have; is it another model's file?"
+        f"{where} holds the tensor `{name}`, which this model does not have: it may be another model's file."
         for name in found
         if name not in expected
     ]

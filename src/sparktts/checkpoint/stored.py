@@ -89,6 +89,18 @@ class StoredTensor:
                 flat[start : start + part.size] = to_float32(part, self.dtype)
         return values
 
+    def map(self, path: Path) -> Array:
+        """The values as stored, mapped from the file: pages that are never touched take no memory.
+
+        Copy-on-write: the file cannot be changed through it. Raises CheckpointError.
+        """
+        if self.strides is not None or self.size == 0:
+            return self.read_stored(path)
+        try:
+            return np.memmap(path, STORED_TYPES[self.dtype], mode="c", offset=self.offset, shape=self.shape)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path} cannot be read: {error}.") from None
+
     def _fill(self, path: Path, flat: Array) -> None:
         with _open(path) as file:
             file.seek(self.offset)

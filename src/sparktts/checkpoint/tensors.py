@@ -43,6 +43,9 @@ class TensorSource(Protocol):
     def read_stored(self, name: str) -> Array:
         """Values as stored (BF16: uint16 bits). Raises CheckpointError."""
 
+    def map(self, name: str) -> Array:
+        """Values as stored, mapped from the file. Raises CheckpointError."""
+
 
 @dataclass(frozen=True)
 class TensorFile:
@@ -81,6 +84,9 @@ class TensorFile:
     def read_stored(self, name: str) -> Array:
         return self._entry(name).read_stored(self.path)
 
+    def map(self, name: str) -> Array:
+        return self._entry(name).map(self.path)
+
     def _entry(self, name: str) -> StoredTensor:
         try:
             return self.entries[name]
@@ -102,21 +108,12 @@ class ShardedTensors:
         files: dict[str, TensorFile] = {}
         for name in part.values:
             shard = part.text(name)
-            if (
-                Path(shard).name != shard
-                or "\\" in shard
-                or "\0" in shard
-                or not shard.endswith(".safetensors")
-            ):
-                raise part.error(
-                    name, f"names {shard!r:.80}, which is not a .safetensors file beside the index"
-                )
+            if Path(shard).name != shard or "\\" in shard or "\0" in shard or not shard.endswith(".safetensors"):
+                raise part.error(name, f"names {shard!r:.80}, which is not a .safetensors file beside the index")
             if shard not in shards:
                 shards[shard] = TensorFile.open(index.parent / shard)
             if name not in shards[shard].entries:
-                raise CheckpointError(
-                    f"{index.parent / shard} lacks the tensor `{name}` that {index.name} lists."
-                )
+                raise CheckpointError(f"{index.parent / shard} lacks the tensor `{name}` that {index.name} lists.")
             files[name] = shards[shard]
         for file in shards.values():
             for name in file.names:
@@ -138,6 +135,9 @@ class ShardedTensors:
 
     def read_stored(self, name: str) -> Array:
         return self._file(name).read_stored(name)
+
+    def map(self, name: str) -> Array:
+        return self._file(name).map(name)
 
     def _file(self, name: str) -> TensorFile:
         try:
@@ -166,9 +166,7 @@ class FoldedTensors:
             if missing := [member for member in members if member not in stored]:
                 raise CheckpointError(f"{where} lacks the tensor `{missing[0]}`, which belongs to `{name}`.")
             if parts.setdefault(folded, members) != members:
-                raise CheckpointError(
-                    f"{where} holds `{folded}` twice: as `{name}` and as `{parts[folded][0]}`."
-                )
+                raise CheckpointError(f"{where} holds `{folded}` twice: as `{name}` and as `{parts[folded][0]}`.")
             if len(members) == 2:
                 _check_pair(source, members, where)
         return cls(source, parts)
@@ -192,6 +190,10 @@ class FoldedTensors:
     def read_stored(self, name: str) -> Array:
         members = self.parts[name]
         return self.read(name) if len(members) == 2 else self.source.read_stored(members[0])
+
+    def map(self, name: str) -> Array:
+        members = self.parts[name]
+        return self.read(name) if len(members) == 2 else self.source.map(members[0])
 
 
 def fold_weight_norm(magnitude: Array, direction: Array) -> npt.NDArray[np.float32]:
@@ -253,9 +255,7 @@ def write_safetensors(target: Path, plans: Sequence[TensorPlan]) -> None:
         for plan in ordered:
             values = np.ascontiguousarray(plan.read(), dtype=STORED_TYPES[plan.dtype])
             if values.nbytes != plan.nbytes:
-                raise CheckpointError(
-                    f"{target}: {_NAME.format(plan.name)} changed its size while it was written."
-                )
+                raise CheckpointError(f"{target}: {_NAME.format(plan.name)} changed its size while it was written.")
             file.write(values.reshape(-1).data)
 
 
@@ -300,9 +300,7 @@ def _pair_of(name: str) -> tuple[str, tuple[str, ...]]:
 
 def _check_pair(source: TensorSource, members: tuple[str, ...], where: str) -> None:
     magnitude, direction = (source.shape(member) for member in members)
-    fits = len(magnitude) == len(direction) and all(
-        m in (1, d) for m, d in zip(magnitude, direction, strict=True)
-    )
+    fits = len(magnitude) == len(direction) and all(m in (1, d) for m, d in zip(magnitude, direction, strict=True))
     if magnitude and not fits:
         raise CheckpointError(
             f"{where}: the tensor `{members[0]}` has shape {list(magnitude)}, which does not scale"
@@ -310,9 +308,7 @@ def _check_pair(source: TensorSource, members: tuple[str, ...], where: str) -> N
         )
     for member in members:
         if source.dtype(member) not in FLOATS:
-            raise CheckpointError(
-                f"{where}: the tensor `{member}` holds {source.dtype(member)} values, not floats."
-            )
+            raise CheckpointError(f"{where}: the tensor `{member}` holds {source.dtype(member)} values, not floats.")
 
 
 def _index_safetensors(path: Path) -> dict[str, StoredTensor]:
@@ -340,9 +336,7 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int, int]:
                 raise _damaged(path, "its header is cut off")
             text = file.read(length)
     except FileNotFoundError:
-        raise CheckpointError(
-            f"{path} is missing; `sparktts model download` gets a complete checkpoint."
-        ) from None
+        raise CheckpointError(f"{path} is missing; `sparktts model download` gets a complete checkpoint.") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from None
     try:

@@ -42,9 +42,7 @@ def index_torch_file(path: Path) -> dict[str, StoredTensor]:
             table, blocks = _read_zip(file) if is_zip else _read_stream(file)
         return _entries(table, blocks)
     except FileNotFoundError:
-        raise CheckpointError(
-            f"{path} is missing; `sparktts model download` gets a complete checkpoint."
-        ) from None
+        raise CheckpointError(f"{path} is missing; `sparktts model download` gets a complete checkpoint.") from None
     except RefusedError as refusal:
         raise CheckpointError(
             f"{path} holds {refusal}, not only tensors; it was refused and nothing in it was run: get the"
@@ -82,9 +80,7 @@ def _place(name: str, tensor: PickledTensor, blocks: Mapping[str, _Block]) -> St
     if block is None:
         raise DamagedError(f"the values of `{name}` are missing")
     if block.nbytes != tensor.storage.nbytes:
-        raise DamagedError(
-            f"`{name}` claims {tensor.storage.nbytes} bytes of values where {block.nbytes} are stored"
-        )
+        raise DamagedError(f"`{name}` claims {tensor.storage.nbytes} bytes of values where {block.nbytes} are stored")
     offset = block.offset + tensor.offset * ITEM_SIZES[tensor.dtype]
     strides = None if _is_contiguous(tensor) else tensor.strides
     return StoredTensor(tensor.dtype, tensor.shape, offset, strides)
@@ -110,9 +106,7 @@ def _read_zip(file: BinaryIO) -> tuple[object, dict[str, _Block]]:
     if order and _bytes(file, order) != b"little":
         raise DamagedError("its numbers are not little-endian")
     table = unpickle(io.BytesIO(_bytes(file, blocks["data.pkl"])))
-    return table, {
-        key.removeprefix("data/"): block for key, block in blocks.items() if key.startswith("data/")
-    }
+    return table, {key.removeprefix("data/"): block for key, block in blocks.items() if key.startswith("data/")}
 
 
 def _zip_entries(file: BinaryIO) -> dict[str, zipfile.ZipInfo]:
@@ -138,9 +132,7 @@ def _zip_entries(file: BinaryIO) -> dict[str, zipfile.ZipInfo]:
 def _zip_block(file: BinaryIO, info: zipfile.ZipInfo) -> _Block:
     """Place of an entry's bytes. torch compresses nothing, and a compressed entry may unfold to any size."""
     if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size or info.flag_bits & 1:
-        raise DamagedError(
-            f"the entry {info.filename[:80]!a} is compressed or encrypted, which torch never writes"
-        )
+        raise DamagedError(f"the entry {info.filename[:80]!a} is compressed or encrypted, which torch never writes")
     end = os.fstat(file.fileno()).st_size
     if not 0 <= info.header_offset < end:
         raise DamagedError(f"the entry {info.filename[:80]!a} is missing")
@@ -191,9 +183,7 @@ def _item_sizes(table: object) -> dict[str, int]:
     return {storage.key: ITEM_SIZES[storage.dtype] for storage in storages if storage.dtype is not None}
 
 
-def _stream_blocks(
-    file: BinaryIO, position: int, keys: list[str], sizes: Mapping[str, int]
-) -> dict[str, _Block]:
+def _stream_blocks(file: BinaryIO, position: int, keys: list[str], sizes: Mapping[str, int]) -> dict[str, _Block]:
     end = os.fstat(file.fileno()).st_size
     blocks: dict[str, _Block] = {}
     for key in keys:

@@ -88,10 +88,7 @@ class PickledTensor:
 _ALLOWED = {
     Global("collections", "OrderedDict"),
     Global("torch.storage", "UntypedStorage"),
-    *(
-        Global("torch._utils", f"_rebuild_{kind}")
-        for kind in ("tensor", "tensor_v2", "tensor_v3", "parameter")
-    ),
+    *(Global("torch._utils", f"_rebuild_{kind}") for kind in ("tensor", "tensor_v2", "tensor_v3", "parameter")),
     *(Global("torch", name) for name in (*STORAGE_TYPES, *DTYPES)),
 }
 
@@ -290,12 +287,7 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, dtype: Any = No
         kind = storage.dtype
     else:
         raise RefusedError("a tensor of unknown type")
-    if (
-        type(shape) is not tuple
-        or type(strides) is not tuple
-        or len(shape) != len(strides)
-        or len(shape) > MAX_RANK
-    ):
+    if type(shape) is not tuple or type(strides) is not tuple or len(shape) != len(strides) or len(shape) > MAX_RANK:
         raise RefusedError("a tensor whose shape and strides do not match")
     shape, strides, offset = tuple(map(_size, shape)), tuple(map(_size, strides)), _size(offset)
     count = math.prod(shape)

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 ENGINES = ("torch",)
 
 
-def load_engine(
-    checkpoint: Checkpoint, name: str = "auto", device: str = "auto", dtype: str = "auto"
-) -> Engine:
+def load_engine(checkpoint: Checkpoint, name: str = "auto", device: str = "auto", dtype: str = "auto") -> Engine:
     """Loads an engine by name; `auto` takes the best that is there. Raises OptionError."""
     if name == "auto":
         name = ENGINES[0]

@@ -96,7 +96,7 @@ class Codec(Protocol):
 
 
 class Engine:
-    """A codec and a language model on one device; each is loaded on first use, so that a codec tool never loads both."""
+    """A codec and a language model on one device; each is loaded on first use, so codec tools load one only."""
 
     def __init__(
         self,

@@ -18,7 +18,8 @@ from .parts import BiCodecParts
 from .wav2vec2 import normalize
 
 # Tokens whose waveform is generated at a time, not counting the generator's own context on each side.
-WAVE_WINDOW = {"cpu": 150}
+# On a CPU half the memory of windows twice as long, for a tenth of the time.
+WAVE_WINDOW = {"cpu": 75}
 WAVE_WINDOW_ACCELERATOR = 1500
 
 
@@ -91,9 +92,7 @@ class TorchCodec:
     def _check_audio(self, audio: Samples, shortest: int) -> None:
         audio = np.asarray(audio)
         if audio.ndim != 1 or len(audio) < shortest:
-            raise AudioError(
-                f"The clip has {audio.size} samples, too few to hear anything: give a second of speech."
-            )
+            raise AudioError(f"The clip has {audio.size} samples, too few to hear anything: give a second of speech.")
         if not np.isfinite(audio).all():
             raise AudioError("The clip holds samples that are not numbers: export it again from its source.")
 
@@ -105,16 +104,12 @@ class TorchCodec:
                 f"The {kind} tokens must be a flat list of at least one number, not shape {array.shape}."
             )
         if count is not None and len(array) != count:
-            raise InvalidTokens(
-                f"There are {len(array)} {kind} tokens, but this codec's voices have exactly {count}."
-            )
+            raise InvalidTokens(f"There are {len(array)} {kind} tokens, but this codec's voices have exactly {count}.")
         if not np.issubdtype(array.dtype, np.integer):
             raise InvalidTokens(f"The {kind} tokens must be whole numbers, not {array.dtype}.")
         if array.min() < 0 or array.max() >= limit:
             bad = array[(array < 0) | (array >= limit)][0]
-            raise InvalidTokens(
-                f"The {kind} token {bad} is outside 0..{limit - 1}: these tokens are of another codec."
-            )
+            raise InvalidTokens(f"The {kind} token {bad} is outside 0..{limit - 1}: these tokens are of another codec.")
         return torch.from_numpy(array.astype(np.int64)).unsqueeze(0).to(self.device)
 
 

@@ -62,9 +62,7 @@ class ConvNeXtBackbone(nn.Module):
     Source: Vocos (arXiv 2306.00814), section 3.
     """
 
-    def __init__(
-        self, input_channels: int, layers: int, config: BackboneConfig, condition_dim: int = 0
-    ) -> None:
+    def __init__(self, input_channels: int, layers: int, config: BackboneConfig, condition_dim: int = 0) -> None:
         super().__init__()
         dim, kernel = config.vocos_dim, config.kernel_size
         self.embed = nn.Conv1d(input_channels, dim, kernel, padding=kernel // 2)

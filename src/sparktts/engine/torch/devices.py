@@ -23,13 +23,9 @@ def choose_device(name: str = "auto") -> torch.device:
     except RuntimeError:
         raise OptionError(f"{name!r} is not a device: use auto, cpu, cuda, cuda:N, mps or npu.") from None
     if not _present(device.type):
-        raise OptionError(
-            f"The device {name!r} is not available on this machine: use --device cpu or --device auto."
-        )
+        raise OptionError(f"The device {name!r} is not available on this machine: use --device cpu or --device auto.")
     if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
-        raise OptionError(
-            f"There is no GPU number {device.index}: this machine has {torch.cuda.device_count()}."
-        )
+        raise OptionError(f"There is no GPU number {device.index}: this machine has {torch.cuda.device_count()}.")
     return device
 
 
@@ -42,7 +38,8 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if device.type in ("cuda", "npu") else torch.float32
     if name in ("fp16", "float16", "half"):
         raise OptionError(
-            "fp16 is refused: this language model's activations overflow in fp16 and its output is garbage; use bf16 or fp32."
+            "fp16 is refused: this language model's activations overflow in it and its output is garbage; "
+            "use bf16 or fp32."
         )
     if name not in DTYPES:
         raise OptionError(f"{name!r} is not a precision: use auto, fp32 or bf16.")

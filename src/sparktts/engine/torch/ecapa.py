@@ -35,8 +35,7 @@ class Res2Conv(nn.Module):
         kernel, count = config.ecapa_kernel, config.ecapa_scale - 1
         padding = dilation * (kernel // 2)
         self.convs = nn.ModuleList(
-            nn.Conv1d(self.width, self.width, kernel, padding=padding, dilation=dilation)
-            for _ in range(count)
+            nn.Conv1d(self.width, self.width, kernel, padding=padding, dilation=dilation) for _ in range(count)
         )
         self.bns = nn.ModuleList(nn.BatchNorm1d(self.width) for _ in range(count))
 

@@ -38,9 +38,7 @@ class FeatureDecoder(nn.Module):
         super().__init__()
         self.linear_pre = nn.Linear(config.input_channels, config.vocos_dim)
         self.downsample = resampling_stages(config)
-        self.vocos_backbone = ConvNeXtBackbone(
-            config.vocos_dim, config.vocos_num_layers, config, config.condition_dim
-        )
+        self.vocos_backbone = ConvNeXtBackbone(config.vocos_dim, config.vocos_num_layers, config, config.condition_dim)
         self.linear = nn.Linear(config.vocos_dim, config.out_channels)
         self.tanh = config.use_tanh_at_final
 

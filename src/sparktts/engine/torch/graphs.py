@@ -48,7 +48,7 @@ class DecodeGraphs:
         ids = torch.zeros(batch, dtype=torch.int64, device="cuda")
         positions = torch.zeros(batch, dtype=torch.int64, device="cuda")
         saved = [tensor[:batch, :, :1].clone() for tensor in (*self._cache.keys, *self._cache.values)]
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(2):  # lets libraries allocate their workspaces before the recording

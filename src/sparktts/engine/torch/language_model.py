@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...checkpoint.layout import Checkpoint
 from ...errors import GenerationError
 from ...sampling import Sampler, SamplingOptions
 from ..base import Grammar, Handle, IdSet, Samples, Tokens
 from .graphs import DecodeGraphs
+from .packed import Projection, pack_linear_layers, projection
 from .qwen2 import KeyValueCache, Qwen2
+from .weights import materialize
+
+EMBEDDING = "model.embed_tokens.weight"
 
 
 @dataclass
@@ -38,11 +43,11 @@ class TorchLanguageModel:
         self.device, self.dtype = device, dtype
         self.config = checkpoint.lm
         with torch.device("meta"):
-            model = Qwen2(self.config)
-        self.model = model.to(dtype=dtype).to_empty(device=device).eval().requires_grad_(False)
-        head = self.model.load(checkpoint.lm_tensors())
-        self._output = self.model.embed_tokens.weight if head is None else head
-        self._heads: dict[IdSet, tuple[Tensor, Tokens]] = {}
+            model = Qwen2(self.config).to(dtype=dtype)
+        self.model = model.eval().requires_grad_(False)
+        head = _load(model, checkpoint, device)
+        self._output = model.embed_tokens.weight if head is None else head
+        self._heads: dict[IdSet, tuple[Projection, Tokens]] = {}
         self._cache = KeyValueCache(self.config, device, dtype)
         self._graphs = DecodeGraphs(self.model, self._cache) if device.type == "cuda" else None
         self._running: list[_Sequence] = []
@@ -89,7 +94,7 @@ class TorchLanguageModel:
     def logits(self, ids: Sequence[int]) -> Samples:
         """(n, vocabulary) float32 scores after each of the n ids: no grammar, no sampling. For diagnosis and tests."""
         hidden = self.model(torch.tensor([list(ids)], device=self.device))
-        scores: Samples = (hidden[0] @ self._output.T).float().cpu().numpy()
+        scores: Samples = (hidden[0] @ self._output.T.to(hidden.dtype)).float().cpu().numpy()
         return scores
 
     def _reserve(self) -> None:
@@ -107,7 +112,7 @@ class TorchLanguageModel:
     def _advance(self) -> Tensor:
         """Feeds what is pending. Returns (B, hidden), one row a running sequence.
 
-        Chunks (prompts, forced ids) are fed alone; when others wait with a single id, the last id of a chunk joins them.
+        Chunks (prompts, forced ids) are fed alone; when others wait with a single id, a chunk's last id joins them.
         """
         together = any(len(sequence.pending) == 1 for sequence in self._running)
         hidden = []
@@ -133,16 +138,17 @@ class TorchLanguageModel:
         results: dict[int, tuple[Samples, Tokens]] = {}
         for ids in set(legal):
             rows = [row for row, other in enumerate(legal) if other == ids]
-            weight, numbers = self._head(ids)
-            scores = (hidden[rows] @ weight.T).float().cpu().numpy()
+            head, numbers = self._head(ids)
+            scores = head(hidden[rows]).float().cpu().numpy()
             results.update(zip(rows, ((line, numbers) for line in scores), strict=True))
         return [results[row] for row in range(len(legal))]
 
-    def _head(self, ids: IdSet) -> tuple[Tensor, Tokens]:
+    def _head(self, ids: IdSet) -> tuple[Projection, Tokens]:
         """The rows of the output head for these ids, kept: while speaking that is 8,193 rows of 166,000."""
         if ids not in self._heads:
             numbers = ids.ids
-            self._heads[ids] = (self._output[torch.from_numpy(numbers).to(self.device)], numbers)
+            rows = self._output[torch.from_numpy(numbers).to(self._output.device)].to(self.device, self.dtype)
+            self._heads[ids] = (projection(rows), numbers)
         return self._heads[ids]
 
     def _remove(self, row: int) -> None:
@@ -155,3 +161,39 @@ class TorchLanguageModel:
 
     def _tensor(self, numbers: Sequence[int]) -> Tensor:
         return torch.tensor(numbers, device=self.device)
+
+
+def _load(model: Qwen2, checkpoint: Checkpoint, device: torch.device) -> Tensor | None:
+    """Fills a model that is still on the meta device. Returns an untied output head, if there is one.
+
+    On the CPU the embedding stays in its file (of its 166,000 rows, 600 MB, a text touches few), and each layer is
+    packed before the next is read, so that no second copy of the weights ever exists.
+    """
+    packing = device.type == "cpu"
+    if packing:
+        model.embed_tokens = _embedding(_mapped(checkpoint, EMBEDDING))
+    head = None
+    for place, tensors in groupby(checkpoint.lm_tensors((EMBEDDING,) if packing else ()), key=_place):
+        if place:
+            materialize(model.get_submodule(place), device)
+        head = model.load(tensors, device)
+        if packing and place:
+            pack_linear_layers(model.get_submodule(place))
+    return head
+
+
+def _embedding(weight: Tensor) -> nn.Embedding:
+    rows, width = weight.shape
+    return nn.Embedding(rows, width, _weight=weight, _freeze=True)
+
+
+def _place(item: tuple[str, object]) -> str:
+    """The submodule that a tensor belongs to: a whole layer, `norm`, `embed_tokens`; none for the output head."""
+    parts = item[0].removeprefix("model.").split(".")
+    return "" if parts[0] == "lm_head" else ".".join(parts[:2] if parts[0] == "layers" else parts[:1])
+
+
+def _mapped(checkpoint: Checkpoint, name: str) -> Tensor:
+    array, dtype = checkpoint.lm_mapped(name)
+    tensor = torch.from_numpy(array)
+    return tensor.view(torch.bfloat16) if dtype == "BF16" else tensor

@@ -11,11 +11,11 @@ from torch import nn
 
 from ...checkpoint.layout import Checkpoint
 from .feature_networks import FeatureDecoder, SemanticEncoder
-from .load import build
 from .speaker_encoder import SpeakerDecoder, SpeakerEncoder
 from .vector_quantizer import SemanticQuantizer
-from .wav2vec2 import Wav2Vec2Features
+from .wav2vec2 import LAYERS, Wav2Vec2Features
 from .wave_generator import WaveGenerator
+from .weights import build
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -73,14 +73,12 @@ class BiCodecParts:
 
     def _load_wav2vec2(self) -> Wav2Vec2Features:
         checkpoint = self.checkpoint
-        return Wav2Vec2Features.load(checkpoint.wav2vec2_dir, checkpoint.wav2vec2_tensors(), self.device)
+        return Wav2Vec2Features.load(checkpoint.wav2vec2_dir, checkpoint.wav2vec2_tensors(LAYERS), self.device)
 
     def _load_speaker_decoder(self) -> SpeakerDecoder:
         names = ("speaker_encoder.quantizer", "speaker_encoder.project")
         tensors = self.checkpoint.bicodec_tensors(*names)
-        return build(
-            lambda: SpeakerDecoder(self.config.speaker_encoder), tensors, "speaker_encoder", self.device
-        )
+        return build(lambda: SpeakerDecoder(self.config.speaker_encoder), tensors, "speaker_encoder", self.device)
 
     def _load_wave_generator(self) -> WaveGenerator:
         generator = self._build("decoder", lambda: WaveGenerator(self.config.decoder))

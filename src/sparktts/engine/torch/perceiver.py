@@ -71,8 +71,7 @@ class PerceiverResampler(nn.Module):
         self.proj_context = nn.Linear(config.ecapa_features, config.latent_dim)
         self.latents = nn.Parameter(torch.zeros(config.token_num, config.latent_dim))
         self.layers = nn.ModuleList(
-            nn.ModuleList([CrossAttention(config), _feed_forward(config)])
-            for _ in range(config.perceiver_depth)
+            nn.ModuleList([CrossAttention(config), _feed_forward(config)]) for _ in range(config.perceiver_depth)
         )
         self.norm = RmsNorm(config.latent_dim)
 

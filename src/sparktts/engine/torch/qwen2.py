@@ -7,6 +7,7 @@ other engines mirror this file. Source: Qwen2 technical report, arXiv 2407.10671
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 import numpy as np
 import torch
@@ -86,11 +87,7 @@ class Attention(nn.Module):
     def project(self, x: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """x: (B, T, hidden) -> q (B, heads, T, d), k and v (B, kv_heads, T, d), rotated. rope: see Qwen2.rope."""
         batch, length, _ = x.shape
-        qkv = (
-            self.qkv_proj(x)
-            .view(batch, length, self.heads + 2 * self.kv_heads, self.head_dim)
-            .transpose(1, 2)
-        )
+        qkv = self.qkv_proj(x).view(batch, length, self.heads + 2 * self.kv_heads, self.head_dim).transpose(1, 2)
         q, k, v = qkv.split((self.heads, self.kv_heads, self.kv_heads), dim=1)
         return _rotate(q, rope), _rotate(k, rope), v
 
@@ -102,17 +99,15 @@ class Attention(nn.Module):
         batch = q.shape[0]
         grouped = q.reshape(batch, self.kv_heads, self.heads // self.kv_heads, self.head_dim)
         mixed = F.scaled_dot_product_attention(grouped, keys, values, attn_mask=mask)
-        return self.o_proj(mixed.reshape(batch, 1, self.heads * self.head_dim))
+        return cast(Tensor, self.o_proj(mixed.reshape(batch, 1, self.heads * self.head_dim)))
 
     def attend(self, q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         """Several queries a sequence. q: (B, heads, T, d); keys, values: (B, kv_heads, S, d); no mask: causal, T = S.
 
         Source of the mask's need: `is_causal` aligns queries with the first keys, which is wrong when there is a past.
         """
-        mixed = F.scaled_dot_product_attention(
-            q, keys, values, attn_mask=mask, is_causal=mask is None, enable_gqa=True
-        )
-        return self.o_proj(mixed.transpose(1, 2).flatten(2))
+        mixed = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask, is_causal=mask is None, enable_gqa=True)
+        return cast(Tensor, self.o_proj(mixed.transpose(1, 2).flatten(2)))
 
 
 class FeedForward(nn.Module):
@@ -126,7 +121,7 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., hidden) -> (..., hidden)."""
         gate, up = self.gate_up_proj(x).chunk(2, dim=-1)
-        return self.down_proj(F.silu(gate).mul_(up) if not gate.requires_grad else F.silu(gate) * up)  # type: ignore[no-any-return]
+        return cast(Tensor, self.down_proj(F.silu(gate).mul_(up) if not gate.requires_grad else F.silu(gate) * up))
 
 
 class Layer(nn.Module):
@@ -150,6 +145,10 @@ class Qwen2(nn.Module):
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self._angles: tuple[Tensor, Tensor] | None = None
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """ids: (B, T) -> (B, T, hidden). The table may be stored in another precision than the rest."""
+        return cast(Tensor, self.embed_tokens(ids).to(self.norm.weight.dtype))
 
     def rope(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines of the rotary angles. positions: (B, T) -> two (B, 1, T, head_dim) tensors."""
@@ -177,12 +176,12 @@ class Qwen2(nn.Module):
         """Whole sequences without a cache, causal. ids: (B, T) -> (B, T, hidden). For training and diagnosis."""
         self.reserve_positions(ids.shape[1])
         rope = self.rope(torch.arange(ids.shape[1], device=ids.device)[None])
-        x = self.embed_tokens(ids)
+        x = self.embed(ids)
         for layer in self._layers():
             q, k, v = layer.self_attn.project(layer.input_layernorm(x), rope)
             x = x + layer.self_attn.attend(q, k, v, None)
             x = x + layer.mlp(layer.post_attention_layernorm(x))
-        return self.norm(x)  # type: ignore[no-any-return]
+        return cast(Tensor, self.norm(x))
 
     def extend(self, ids: Tensor, cache: KeyValueCache, row: int, past: int) -> Tensor:
         """Feeds a chunk to one sequence: its prompt, or forced ids. ids: (T,) -> (1, hidden) of the last id.
@@ -194,7 +193,7 @@ class Qwen2(nn.Module):
         positions = torch.arange(past, end, device=ids.device)
         rope = self.rope(positions[None])
         mask = None if past == 0 else positions[:, None] >= torch.arange(end, device=ids.device)
-        x = self.embed_tokens(ids[None])
+        x = self.embed(ids[None])
         for index, layer in enumerate(self._layers()):
             q, k, v = layer.self_attn.project(layer.input_layernorm(x), rope)
             keys, values = cache.keys[index][row : row + 1], cache.values[index][row : row + 1]
@@ -202,7 +201,7 @@ class Qwen2(nn.Module):
             values[:, :, past:end] = v
             x = x + layer.self_attn.attend(q, keys[:, :, :end], values[:, :, :end], mask)
             x = x + layer.mlp(layer.post_attention_layernorm(x))
-        return self.norm(x[:, -1])  # type: ignore[no-any-return]
+        return cast(Tensor, self.norm(x[:, -1]))
 
     def decode(self, ids: Tensor, positions: Tensor, cache: KeyValueCache, span: int) -> Tensor:
         """One id for each of the first B sequences. ids, positions: (B,) -> (B, hidden).
@@ -212,7 +211,7 @@ class Qwen2(nn.Module):
         """
         batch = ids.shape[0]
         rope = self.rope(positions[:, None])
-        x = self.embed_tokens(ids[:, None])
+        x = self.embed(ids[:, None])
         rows = torch.arange(batch, device=ids.device)
         mask = (torch.arange(span, device=ids.device) <= positions[:, None])[:, None, None]
         exact = batch == 1 and ids.device.type == "cpu" and span == int(positions[0]) + 1
@@ -224,16 +223,16 @@ class Qwen2(nn.Module):
             near = keys[:batch, :, :span], values[:batch, :, :span]
             x = x + layer.self_attn.decode(q, *near, None if exact else mask)
             x = x + layer.mlp(layer.post_attention_layernorm(x))
-        return self.norm(x[:, 0])  # type: ignore[no-any-return]
+        return cast(Tensor, self.norm(x[:, 0]))
 
-    def load(self, tensors: Iterable[tuple[str, np.ndarray]]) -> Tensor | None:
-        """Fills the parameters from checkpoint tensors, one at a time. Returns an untied output head, if there is one."""
+    def load(self, tensors: Iterable[tuple[str, np.ndarray]], device: torch.device) -> Tensor | None:
+        """Fills parameters from checkpoint tensors, one at a time. Returns an untied output head, if it is one."""
         parameters, table = dict(self.named_parameters()), fused_rows(self.config)
         head = None
         for name, array in tensors:
             source = torch.from_numpy(array)
             if name == "lm_head.weight":
-                head = source.to(device=self.norm.weight.device, dtype=self.norm.weight.dtype)
+                head = source.to(device)
             else:
                 _fill(parameters, table, name.removeprefix("model."), source)
         return head

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import CheckpointError
-from .load import load_tensors
+from .weights import load_tensors
 
 # Hidden states that are averaged; state n is the output of transformer layer n, counted from 1.
 # Source: arXiv 2503.01710, section 3.
@@ -45,9 +45,7 @@ class Wav2Vec2Features(nn.Module):
         self.chunkable = settings.feat_extract_norm == "layer"
 
     @classmethod
-    def load(
-        cls, directory: Path, tensors: Mapping[str, npt.NDArray[Any]], device: torch.device
-    ) -> Wav2Vec2Features:
+    def load(cls, directory: Path, tensors: Mapping[str, npt.NDArray[Any]], device: torch.device) -> Wav2Vec2Features:
         """directory: holds config.json; tensors: Checkpoint.wav2vec2_tensors(). Raises CheckpointError."""
         path = directory / "config.json"
         config = json.loads(path.read_text(encoding="utf-8"))

@@ -35,3 +35,12 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, npt.NDArray[Any]]) -> 
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"The weights do not fit the configuration of the model: {reason}") from None
+
+
+def materialize(module: nn.Module, device: torch.device) -> None:
+    """Gives parameters that are still on the meta device memory, uninitialised, for values that come one by one."""
+    for part in module.modules():
+        for name, parameter in part.named_parameters(recurse=False):
+            if parameter.is_meta:
+                memory = torch.empty_like(parameter, device=device)
+                setattr(part, name, nn.Parameter(memory, requires_grad=parameter.requires_grad))

@@ -1,0 +1,411 @@
+"""SparkTTS: the one path from text to audio, used by every interface."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .errors import InvalidTokens, OptionError, VoiceError
+from .library import VoiceLibrary
+from .longform import Reader, ReadingOptions, Spoken
+from .prompt import Controls, Prompt, PromptBuilder
+from .report import Report, UtteranceReport
+from .sampling import SamplingOptions
+from .style import Style, describe
+from .text import PreparedText, TextOptions, Utterance, count_syllables, estimate_seconds, prepare
+from .tokenizer import SparkTokenizer
+from .types import Reference
+from .voice import Provenance, Voice
+
+if TYPE_CHECKING:
+    from .audio.audio import Audio
+    from .audio.read import AudioSource
+    from .audio.reference import ReferenceClip
+    from .checkpoint.layout import Checkpoint
+    from .engine.base import Engine, Samples, Tokens
+
+MAX_TRANSCRIPT_SECONDS = 15.0  # a longer clip leaves the model too little room for the new text
+DEFAULT_STYLE = Style(gender="female")
+SAMPLE_TEXT = {
+    "en": "This is how my voice sounds when I read a sentence aloud.",
+    "zh": "这就是我朗读一句话时的声音。",
+}
+Progress = Callable[[int, int], None]
+
+
+class SparkTTS:
+    """A loaded model. Make one with `from_pretrained`; one call runs at a time, others wait."""
+
+    def __init__(self, checkpoint: Checkpoint, engine: Engine, voices: VoiceLibrary) -> None:
+        self.checkpoint, self.engine, self.voices = checkpoint, engine, voices
+        self._lock = threading.RLock()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        engine: str = "auto",
+        device: str = "auto",
+        dtype: str = "auto",
+        voices: str | os.PathLike[str] | None = None,
+    ) -> SparkTTS:
+        """Opens a model; weights are loaded when first used.
+
+        model: a directory in the Spark-TTS layout, or the repository name of a downloaded one; None: the environment's
+        SPARKTTS_MODEL. device: auto, cpu, cuda, cuda:N, mps, npu. dtype of the language model: auto, fp32, bf16.
+        voices: directory of the voice library. Raises CheckpointError, OptionError.
+        """
+        from .checkpoint.download import resolve
+        from .checkpoint.layout import Checkpoint
+        from .engine import load_engine
+
+        model = model or os.environ.get("SPARKTTS_MODEL")
+        if not model:
+            raise OptionError(
+                "No model was given: get one with `sparktts model download`, then name its directory "
+                "(--model DIR or SPARKTTS_MODEL)."
+            )
+        checkpoint = Checkpoint.open(resolve(os.fspath(model)))
+        library = VoiceLibrary(None if voices is None else Path(voices))
+        return cls(checkpoint, load_engine(checkpoint, engine, device, dtype), library)
+
+    @cached_property
+    def tokenizer(self) -> SparkTokenizer:
+        """The checkpoint's tokenizer."""
+        return SparkTokenizer.from_file(self.checkpoint.tokenizer_path)
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second of everything this model speaks."""
+        return self.engine.codec.sample_rate
+
+    def clone(
+        self,
+        clip: AudioSource,
+        transcript: str | None = None,
+        *,
+        reference: Reference = "whole",
+        consent: str | None = None,
+        keep_clip: bool = False,
+    ) -> Voice:
+        """The voice of a recording, in any language.
+
+        clip: file, bytes, file object, or (samples, rate). transcript: what is said in it; then the clip's prosody and
+        pace are copied too (at most 15 s of clip). reference: "whole" clip (up to 60 s), or the published "first-6s".
+        consent: a note on the speaker's permission, kept in the voice. keep_clip: keeps the recording in the voice, so
+        that another model can encode it again. Raises AudioError, OptionError.
+        """
+        loaded = self._load_reference(clip, reference)
+        return self._voice_of(loaded, _name(clip), transcript, reference, consent, keep_clip)
+
+    def create(self, style: Style, text: str | None = None, *, language: str = "en", seed: int | None = None) -> Voice:
+        """A new voice from gender, pitch and speed. text: what it is tried on (a stock sentence by default).
+
+        Raises OptionError, GenerationError.
+        """
+        voice = self.say(text or SAMPLE_TEXT[language], style=style, seed=seed).voice
+        assert voice is not None
+        return voice
+
+    def say(
+        self,
+        text: str,
+        *,
+        voice: Voice | str | os.PathLike[str] | None = None,
+        style: Style | None = None,
+        seed: int | None = None,
+        sampling: SamplingOptions | None = None,
+        text_options: TextOptions | None = None,
+        reading: ReadingOptions | None = None,
+        progress: Progress | None = None,
+    ) -> Audio:
+        """Speech of a text of any length, in one voice.
+
+        voice: a Voice, a name in the library, a voice file or a clip to clone. style: without a voice, creates one;
+        with a voice, its pitch and speed. With neither, a new female voice speaks. seed: the same one gives the same
+        speech on one engine (with `batch_size` 1). progress is called with (utterances done, in all).
+        Returns Audio with samples (N,) float32, report and voice.
+        Raises TextError, OptionError, VoiceError, AudioError, GenerationError.
+        """
+        prepared = prepare(text, text_options or TextOptions())
+        given = None if voice is None else self.voice(voice)
+        sampling = sampling or SamplingOptions()
+        seed = next(s for s in (seed, sampling.seed, secrets.randbelow(1 << 32)) if s is not None)
+        with self._lock:
+            reading_aloud = _Reading(
+                self, prepared, given, style, replace(sampling, seed=seed), reading or ReadingOptions()
+            )
+            return reading_aloud.audio(progress)
+
+    def encode(self, clip: AudioSource, reference: Reference = "whole") -> tuple[Tokens, Tokens]:
+        """Tokens of a recording: speaker (32,) and semantic (T,) at 50 Hz. Raises AudioError, CheckpointError."""
+        samples = self._load_reference(clip, reference).samples
+        with self._lock:
+            return self._speaker_tokens(samples, reference), self.engine.codec.semantic_tokens(samples)
+
+    def decode(self, semantic: Sequence[int] | Tokens, speaker: Sequence[int] | Tokens) -> Audio:
+        """Waveform of tokens. semantic: (T,) codes at 50 Hz; speaker: (32,). Raises InvalidTokens."""
+        from .audio.audio import Audio
+
+        with self._lock:
+            return Audio(self._waveform(semantic, speaker), self.sample_rate)
+
+    def voice(self, spec: Voice | str | os.PathLike[str]) -> Voice:
+        """A voice of this model's codec, from a Voice, a library name, a voice file or a clip. Raises VoiceError."""
+        if isinstance(spec, Voice):
+            return self._adopted(spec)
+        name = os.fspath(spec)
+        if name in self.voices:
+            return self._adopted(self.voices.get(name))
+        path = Path(name)
+        if path.suffix.lower() == ".json":
+            return self._adopted(Voice.load(path))
+        if path.is_file():
+            return self.clone(path)
+        if path.suffix or len(path.parts) > 1:
+            raise VoiceError(f"There is no voice file or clip {name}: check the path.")
+        return self.voices.get(name)
+
+    def _voice_of(
+        self,
+        clip: ReferenceClip,
+        name: str | None,
+        transcript: str | None,
+        reference: Reference,
+        consent: str | None,
+        keep_clip: bool,
+    ) -> Voice:
+        transcript = transcript.strip() if transcript else None
+        seconds = len(clip.samples) / self.sample_rate
+        if transcript and seconds > MAX_TRANSCRIPT_SECONDS:
+            raise OptionError(
+                f"With a transcript the clip may last {MAX_TRANSCRIPT_SECONDS:g} s, not {seconds:.1f} s: "
+                "cut clip and transcript, or clone without the transcript."
+            )
+        with self._lock:
+            semantic = self.engine.codec.semantic_tokens(clip.samples) if transcript else ()
+            speaker = self._speaker_tokens(clip.samples, reference)
+        provenance = Provenance(
+            kind="cloned",
+            created=Provenance.now(),
+            model=self.checkpoint.name,
+            source_sha256=clip.source_sha256,
+            source_name=name,
+            reference=reference,
+            consent=consent,
+        )
+        return Voice(
+            speaker=tuple(int(token) for token in speaker),
+            codec=self.engine.codec.fingerprint,
+            provenance=provenance,
+            transcript=transcript,
+            semantic=tuple(int(token) for token in semantic),
+            clip=_opus(clip.samples, self.sample_rate) if keep_clip else None,
+            warnings=clip.warnings,
+        )
+
+    def _load_reference(self, clip: AudioSource, reference: Reference) -> ReferenceClip:
+        from .audio.reference import load_reference
+
+        return load_reference(clip, reference, volume_normalize=self.checkpoint.options.volume_normalize)
+
+    def _adopted(self, voice: Voice) -> Voice:
+        """The voice itself, or encoded again by this codec from its clip."""
+        if voice.codec == self.engine.codec.fingerprint:
+            return voice
+        if voice.clip is None:
+            raise VoiceError(
+                f"This voice was made with another codec ({voice.codec}, not {self.engine.codec.fingerprint}) and "
+                "keeps no clip to encode again: clone it again with this model."
+            )
+        again = self.clone(voice.clip, voice.transcript, keep_clip=True)
+        return replace(again, gender=voice.gender, provenance=replace(voice.provenance, model=self.checkpoint.name))
+
+    def _speaker_tokens(self, samples: Samples, reference: Reference) -> Tokens:
+        from .audio.reference import reference_window
+
+        return self.engine.codec.speaker_tokens(reference_window(samples, reference))
+
+    def _waveform(self, semantic: Sequence[int] | Tokens, speaker: Sequence[int] | Tokens) -> Samples:
+        from .windows import decode_in_windows
+
+        try:
+            codes = np.asarray(semantic, dtype=np.int64), np.asarray(speaker, dtype=np.int64)
+        except (ValueError, TypeError, OverflowError):
+            raise InvalidTokens("Tokens must be whole numbers in flat lists.") from None
+        return decode_in_windows(self.engine.codec, *codes)
+
+
+class _Reading:
+    """One call of `say`: the voice may become known only with its first utterance."""
+
+    def __init__(
+        self,
+        tts: SparkTTS,
+        prepared: PreparedText,
+        voice: Voice | None,
+        style: Style | None,
+        sampling: SamplingOptions,
+        options: ReadingOptions,
+    ) -> None:
+        self.tts, self.prepared, self.voice, self.sampling, self.options = (
+            tts,
+            prepared,
+            voice,
+            sampling,
+            options,
+        )
+        self.style = style or (Style() if voice else DEFAULT_STYLE)
+        self.creating = voice is None
+        self.notes = [*prepared.notes, *(voice.warnings if voice else ())]
+        self.builder = PromptBuilder(tts.tokenizer)
+        if self.creating and self.style.gender is None:
+            raise OptionError("Creating a voice needs a gender, female or male; or give a voice to speak with.")
+
+    def audio(self, progress: Progress | None) -> Audio:
+        from .audio.audio import Audio
+        from .audio.join import join
+
+        started = time.perf_counter()
+        pieces, reports = [], []
+        for spoken in self._spoken():
+            pieces.append(self._piece(spoken))
+            reports.append(self._report(spoken, len(pieces[-1])))
+            if progress is not None:
+                progress(len(reports), max(len(reports), len(self.prepared.utterances)))
+        samples = join(pieces, [report.pause for report in reports], self.tts.sample_rate)
+        elapsed = time.perf_counter() - started
+        report = self._summary(len(samples), elapsed, reports)
+        return Audio(samples, self.tts.sample_rate, report, self.voice, metadata(report))
+
+    def _spoken(self) -> Iterator[Spoken]:
+        utterances = self.prepared.utterances
+        if not self.creating:
+            yield from self._reader(self.options).read(utterances)
+            return
+        # The voice comes out of the first utterance, so that one is said before the others may run beside each other.
+        for spoken in self._reader(replace(self.options, batch_size=1)).read(utterances[:1]):
+            if self.voice is None:
+                self.voice = self._created(spoken)
+            yield spoken
+        yield from self._reader(self.options).read(utterances[1:], first=1)
+
+    def _reader(self, options: ReadingOptions) -> Reader:
+        tokenizer = self.tts.tokenizer
+        assert self.sampling.seed is not None
+        return Reader(
+            self.tts.engine.language_model,
+            self._prompt,
+            tokenizer.semantic,
+            tokenizer.speaker,
+            self.sampling,
+            self.sampling.seed,
+            options,
+            self._rate_factor(),
+        )
+
+    def _prompt(self, utterance: Utterance) -> Prompt:
+        voice, controls = self.voice, self._controls(utterance)
+        if voice is None:
+            return self.builder.create(utterance.text, controls)
+        controls = Controls() if self.creating else controls
+        transcript = voice.transcript or ""
+        if transcript and transcript[-1].isascii() and transcript[-1].isalnum():
+            transcript += "."
+        if transcript and utterance.language == "en":
+            transcript += " "
+        return self.builder.clone(utterance.text, voice.speaker, transcript, voice.semantic, controls)
+
+    def _controls(self, utterance: Utterance) -> Controls:
+        return self.style.controls(utterance.language, self.voice.gender if self.voice else None)
+
+    def _rate_factor(self) -> float:
+        """Expected duration relative to the default rate, from the style or the clip with its transcript."""
+        first = self.prepared.utterances[0]
+        usual = count_syllables(first.text) / max(estimate_seconds(first.text), 0.1)
+        rate = self.style.rate(first.language)
+        if rate is not None and usual > 0:
+            return float(np.clip(usual / rate, 0.5, 4.0))
+        if self.voice is not None and self.voice.transcript:
+            spoken = len(self.voice.semantic) * self.tts.engine.codec.hop / self.tts.sample_rate
+            return float(np.clip(spoken / max(estimate_seconds(self.voice.transcript), 0.1), 0.5, 2.5))
+        return 1.0
+
+    def _created(self, spoken: Spoken) -> Voice:
+        provenance = Provenance(
+            kind="created",
+            created=Provenance.now(),
+            model=self.tts.checkpoint.name,
+            style=f"{self.style.gender}; {describe(self._controls(spoken.utterance), exact=True)}".rstrip("; "),
+            seed=spoken.seed,
+        )
+        codec = self.tts.engine.codec.fingerprint
+        return Voice(spoken.speaker, codec, provenance, gender=self.style.gender)
+
+    def _piece(self, spoken: Spoken) -> Samples:
+        if not spoken.semantic:
+            return np.zeros(0, dtype=np.float32)
+        assert self.voice is not None
+        return self.tts._waveform(spoken.semantic, self.voice.speaker)
+
+    def _report(self, spoken: Spoken, samples: int) -> UtteranceReport:
+        utterance = spoken.utterance
+        if not self.options.checks and spoken.problems:
+            self.notes.append(
+                f"The model {spoken.problems[-1].value} for {utterance.source!r}; checks are off, so it was kept."
+            )
+        return UtteranceReport(
+            source=utterance.source,
+            text=utterance.text,
+            seconds=samples / self.tts.sample_rate,
+            pause=utterance.pause,
+            seed=spoken.seed,
+            retries=spoken.retries,
+            problems=tuple(problem.value for problem in spoken.problems),
+        )
+
+    def _summary(self, samples: int, elapsed: float, reports: list[UtteranceReport]) -> Report:
+        engine = self.tts.engine
+        assert self.voice is not None
+        assert self.sampling.seed is not None
+        return Report(
+            model=self.tts.checkpoint.name,
+            engine=engine.name,
+            device=engine.device,
+            dtype=engine.dtype,
+            voice=self.voice.id,
+            seed=self.sampling.seed,
+            style=describe(self._controls(self.prepared.utterances[0]), exact=self.creating),
+            seconds=samples / self.tts.sample_rate,
+            elapsed=elapsed,
+            utterances=tuple(reports),
+            notes=tuple(self.notes),
+        )
+
+
+def metadata(report: Report) -> dict[str, str]:
+    """What every saved file says about itself."""
+    from .audio.audio import SYNTHETIC_NOTICE
+
+    origin = f"model {report.model}, voice {report.voice}, seed {report.seed}"
+    return {"comment": f"{SYNTHETIC_NOTICE} ({origin})", "title": "Synthetic speech", "artist": "sparktts"}
+
+
+def _name(clip: object) -> str | None:
+    return Path(os.fspath(clip)).name if isinstance(clip, (str, os.PathLike)) else None
+
+
+def _opus(samples: Samples, sample_rate: int) -> bytes:
+    from .audio.write import encode_audio
+
+    return encode_audio(samples, sample_rate, "opus")

@@ -1,0 +1,148 @@
+"""sparktts say: speech from text."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import OptionError
+from . import options
+from .console import note, progress_bar, result_json
+from .speaking import ModelOptions, Speaker, Wish, record, summary
+from .targets import STDOUT, AudioTarget, VoiceTarget
+from .texts import given_text
+
+if TYPE_CHECKING:
+    from ..longform import ReadingOptions
+    from ..sampling import SamplingOptions
+    from ..text import TextOptions
+    from ..types import Language
+
+TARGET_SECONDS = 8.0
+LANGUAGES: dict[str, Language | None] = {"auto": None, "zh": "zh", "en": "en"}
+
+
+def say(
+    text: options.Text = None,
+    file: options.TextFile = None,
+    batch: options.Batch = None,
+    voice: options.Voice = None,
+    transcript: options.Transcript = None,
+    gender: options.Gender = None,
+    pitch: options.Pitch = None,
+    speed: options.Speed = None,
+    keep_voice: options.KeepVoice = None,
+    output: options.SayOutput = None,
+    format: options.Format = None,
+    model: options.Model = None,
+    engine: options.Engine = "auto",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    seed: options.Seed = None,
+    temperature: options.Temperature = 0.8,
+    top_k: options.TopK = 50,
+    top_p: options.TopP = 0.95,
+    repetition_penalty: options.RepetitionPenalty = 1.0,
+    no_checks: options.NoChecks = False,
+    retries: options.Retries = 2,
+    batch_size: options.BatchSize = 1,
+    no_normalize: options.NoNormalize = False,
+    language: options.Language = "auto",
+    lexicon: options.Lexicon = None,
+    max_seconds: options.MaxSeconds = 12.0,
+    target_seconds: options.TargetSeconds = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Say a text in a kept, cloned or new voice.
+
+    sparktts say "Hello." -o hello.wav
+
+    sparktts say "Hello." --voice me.m4a -o hello.mp3
+
+    sparktts say "Hello." --gender male --pitch low --keep-voice tom
+
+    sparktts say --file book.txt --voice tom -o book.opus
+    """
+    wish = Wish(voice, transcript, gender, pitch, speed, seed)
+    wish.check()
+    models = ModelOptions(model, engine, device, dtype)
+    settings = (
+        _text_options(no_normalize, language, lexicon, target_seconds, max_seconds),
+        _reading_options(not no_checks, retries, batch_size),
+        _sampling_options(temperature, top_k, top_p, repetition_penalty, seed),
+    )
+    if batch is not None:
+        from .batch import say_all
+
+        if text is not None or file is not None or keep_voice is not None:
+            raise OptionError("--batch takes its texts from the list: leave out TEXT, --file and --keep-voice.")
+        if output is None:
+            raise OptionError("--batch writes many files: name a folder for them with -o.")
+        say_all(batch, output, format, wish, lambda: Speaker(models.load(), *settings), json=json, quiet=quiet)
+        return
+    target = AudioTarget.parse("speech.wav" if output is None else output, format)
+    said = given_text(text, file)
+    keep = None if keep_voice is None else VoiceTarget(keep_voice)
+    _say_one(said, wish, target, keep, models, settings, json, quiet)
+
+
+def _say_one(
+    text: str,
+    wish: Wish,
+    target: AudioTarget,
+    keep: VoiceTarget | None,
+    models: ModelOptions,
+    settings: tuple[TextOptions, ReadingOptions, SamplingOptions],
+    json: bool,
+    quiet: bool,
+) -> None:
+    from ..library import VoiceLibrary
+
+    if keep is not None:
+        keep.check(VoiceLibrary())
+    with progress_bar(quiet) as bar:
+        speaker = Speaker(models.load(), *settings)
+        audio = speaker.say(text, wish, bar)
+    target.write(audio)
+    kept = None
+    if keep is not None and audio.voice is not None:
+        kept = str(keep.save(speaker.tts.voices, audio.voice))
+    if json:
+        result_json(record(audio, output=target.name, kept_voice=kept), sys.stderr if target.name == STDOUT else None)
+    elif not quiet:
+        for line in summary(audio, target.name):
+            note(line)
+        if keep is not None:
+            note(f"Kept the voice: speak with it again by --voice {keep.text}")
+
+
+def _text_options(
+    no_normalize: bool, language: str, lexicon: Path | None, target: float | None, maximum: float
+) -> TextOptions:
+    from ..text import TextOptions, load_lexicon
+
+    if language not in LANGUAGES:
+        raise OptionError(f"{language!r} is not a language: use {', '.join(LANGUAGES)}.")
+    return TextOptions(
+        normalize=not no_normalize,
+        language=LANGUAGES[language],
+        lexicon={} if lexicon is None else load_lexicon(lexicon),
+        target_seconds=min(TARGET_SECONDS, maximum) if target is None else target,
+        max_seconds=maximum,
+    )
+
+
+def _reading_options(checks: bool, retries: int, batch_size: int) -> ReadingOptions:
+    from ..longform import ReadingOptions
+
+    return ReadingOptions(checks=checks, retries=retries, batch_size=batch_size)
+
+
+def _sampling_options(
+    temperature: float, top_k: int, top_p: float, repetition_penalty: float, seed: int | None
+) -> SamplingOptions:
+    from ..sampling import SamplingOptions
+
+    return SamplingOptions(temperature, top_k, top_p, repetition_penalty, seed)

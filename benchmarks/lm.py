@@ -23,9 +23,7 @@ PROMPT_TOKENS = 120
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--tokens", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=3)
@@ -37,17 +35,15 @@ def main() -> None:
     ours, theirs = our_decoder(args), their_decoder(args)
     print("\n| sequences | transformers tokens/s | sparktts tokens/s | ratio |\n|---|---|---|---|")
     for batch in args.batch:
-        rates = {"theirs": [], "ours": []}
+        rates: dict[str, list[float]] = {"theirs": [], "ours": []}
         for run in (theirs, ours):
             run(batch, 4)  # warm-up
         for _ in range(args.rounds):
             rates["theirs"].append(rate(theirs, batch, args.tokens))
             rates["ours"].append(rate(ours, batch, args.tokens))
         ratio = statistics.median(a / b for a, b in zip(rates["ours"], rates["theirs"], strict=True))
-        print(
-            f"| {batch} | {statistics.median(rates['theirs']):.1f} | {statistics.median(rates['ours']):.1f} | {ratio:.2f} |",
-            flush=True,
-        )
+        theirs_rate, our_rate = statistics.median(rates["theirs"]), statistics.median(rates["ours"])
+        print(f"| {batch} | {theirs_rate:.1f} | {our_rate:.1f} | {ratio:.2f} |", flush=True)
 
 
 def rate(run: Callable[[int, int], float], batch: int, tokens: int) -> float:

@@ -18,9 +18,7 @@ def describe() -> str:
         f"features: {' '.join(_features()) or 'unknown'}",
     ]
     lines.append(f"system: {platform.system()} {platform.machine()}, Python {platform.python_version()}")
-    lines.append(
-        "packages: " + ", ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name)))
-    )
+    lines.append("packages: " + ", ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name))))
     if gpu := _gpu():
         lines.append(f"gpu: {gpu}")
     return "\n".join(lines)
@@ -31,9 +29,7 @@ def _cpuinfo(*keys: str) -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return ""
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() in keys), ""
-    )
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() in keys), "")
 
 
 def _processor() -> str:

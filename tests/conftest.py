@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+# The mini networks are too small to share: threads only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from .seeded_checkpoint import write_checkpoint
 

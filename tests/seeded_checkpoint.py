@@ -12,6 +12,7 @@ outputs recorded in `expected_mini.npz` hold everywhere to float32 rounding.
     OUT_DIR/wav2vec2-large-xlsr-53/{config.json,preprocessor_config.json,pytorch_model.bin}
     OUT_DIR/LLM/{config.json,generation_config.json,model.safetensors,tokenizer.json,...}
 """
+
 from __future__ import annotations
 
 import argparse
@@ -24,7 +25,12 @@ import numpy as np
 HERE = Path(__file__).parent / "data" / "golden"
 
 # Where unit gain would leave the outputs nearly independent of the input.
-GAINS = {"speaker_encoder.layer1.conv": 20.0, "perceiver_sampler.layers": 3.0, "o_proj": 3.0, "down_proj": 3.0}
+GAINS = {
+    "speaker_encoder.layer1.conv": 20.0,
+    "perceiver_sampler.layers": 3.0,
+    "o_proj": 3.0,
+    "down_proj": 3.0,
+}
 
 
 def values(name: str, shape: list[int]) -> np.ndarray:
@@ -85,12 +91,37 @@ def main() -> None:
 
 def special_tokens() -> list[str]:
     """The 13,493 tokens that Spark-TTS adds to the Qwen2.5 vocabulary, in id order."""
-    counted = [("bicodec_global", 4096), ("bicodec_semantic", 8192), ("pitch_value", 1001), ("pitch_var_value", 11),
-               ("pitch_label", 5), ("pitch_var_label", 5), ("speed_value", 11), ("speed_label", 5),
-               ("loudness_value", 31), ("loudness_label", 5), ("age", 5), ("gender", 3), ("emotion", 101)]
+    counted = [
+        ("bicodec_global", 4096),
+        ("bicodec_semantic", 8192),
+        ("pitch_value", 1001),
+        ("pitch_var_value", 11),
+        ("pitch_label", 5),
+        ("pitch_var_label", 5),
+        ("speed_value", 11),
+        ("speed_label", 5),
+        ("loudness_value", 31),
+        ("loudness_label", 5),
+        ("age", 5),
+        ("gender", 3),
+        ("emotion", 101),
+    ]
     tokens = [f"<|{stem}_{i}|>" for stem, count in counted for i in range(count)]
-    tokens += [f"<|task_{t}|>" for t in ("vc", "tts", "asr", "s2s", "t2s", "cap", "understand", "controllable_tts",
-                                         "prompt_tts", "edit")]
+    tokens += [
+        f"<|task_{t}|>"
+        for t in (
+            "vc",
+            "tts",
+            "asr",
+            "s2s",
+            "t2s",
+            "cap",
+            "understand",
+            "controllable_tts",
+            "prompt_tts",
+            "edit",
+        )
+    ]
     marks = ("content", "style_label", "style_prompt", "acoustic_token", "global_token", "semantic_token")
     return tokens + [f"<|start_{m}|>" for m in marks] + [f"<|end_{m}|>" for m in marks]
 
@@ -98,6 +129,7 @@ def special_tokens() -> list[str]:
 def write_tokenizer(llm_dir: Path) -> None:
     """A byte-level BPE of 256 bytes and no merges, then Qwen's control tokens, then the Spark-TTS tokens."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -106,9 +138,18 @@ def write_tokenizer(llm_dir: Path) -> None:
     tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in control])
     tokenizer.add_tokens([AddedToken(t, special=False, normalized=False) for t in special_tokens()])
     tokenizer.save(str(llm_dir / "tokenizer.json"))
-    (llm_dir / "tokenizer_config.json").write_text(json.dumps({
-        "tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>",
-        "clean_up_tokenization_spaces": False, "model_max_length": 32768}, indent=2))
+    (llm_dir / "tokenizer_config.json").write_text(
+        json.dumps(
+            {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "eos_token": "<|im_end|>",
+                "pad_token": "<|endoftext|>",
+                "clean_up_tokenization_spaces": False,
+                "model_max_length": 32768,
+            },
+            indent=2,
+        )
+    )
 
 
 if __name__ == "__main__":

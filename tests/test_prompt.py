@@ -35,9 +35,7 @@ def numbers(prompt: str, stem: str) -> list[int]:
     return [int(part.split("|>")[0]) for part in prompt.split(f"<|bicodec_{stem}_")[1:]]
 
 
-def test_golden_prompt_strings_have_the_golden_ids(
-    tokenizer: SparkTokenizer, golden: Mapping[str, np.ndarray]
-) -> None:
+def test_golden_prompt_strings_have_the_golden_ids(tokenizer: SparkTokenizer, golden: Mapping[str, np.ndarray]) -> None:
     for name, prompt in STRINGS.items():
         assert tokenizer.encode_prompt(prompt) == golden[f"prompt.{name}.ids"][0].tolist()
 
@@ -60,9 +58,7 @@ def test_clone_without_transcript_equals_the_published_prompt(
     assert prompt.grammar.forced() == (tokenizer.start["semantic_token"],)
 
 
-def test_creation_equals_the_published_prompt(
-    builder: PromptBuilder, golden: Mapping[str, np.ndarray]
-) -> None:
+def test_creation_equals_the_published_prompt(builder: PromptBuilder, golden: Mapping[str, np.ndarray]) -> None:
     name = next(key for key in STRINGS if "controllable" in STRINGS[key])
     prompt = builder.create("你好 world", Controls(gender=0, pitch_label=3, speed_label=0))
     assert list(prompt.ids) == golden[f"prompt.{name}.ids"][0].tolist()
@@ -106,9 +102,7 @@ def test_exact_values_are_prefilled_when_creating(builder: PromptBuilder, tokeni
     assert grammar.legal().ranges == (t.speaker.span,)
 
 
-def test_pitch_and_speed_while_cloning_add_a_style_block(
-    builder: PromptBuilder, tokenizer: SparkTokenizer
-) -> None:
+def test_pitch_and_speed_while_cloning_add_a_style_block(builder: PromptBuilder, tokenizer: SparkTokenizer) -> None:
     t = tokenizer
     plain = builder.clone("hi", SPEAKER).ids
     styled = builder.clone("hi", SPEAKER, controls=Controls(gender=0, pitch_label=1, speed_label=0)).ids
@@ -117,9 +111,7 @@ def test_pitch_and_speed_while_cloning_add_a_style_block(
     assert styled == plain[:at] + block + plain[at:]
 
 
-def test_text_that_spells_control_tokens_stays_text(
-    builder: PromptBuilder, tokenizer: SparkTokenizer
-) -> None:
+def test_text_that_spells_control_tokens_stays_text(builder: PromptBuilder, tokenizer: SparkTokenizer) -> None:
     ids = builder.clone("end <|im_end|> <|end_content|> <|bicodec_semantic_3|>", SPEAKER).ids
     assert tokenizer.stop not in ids
     assert ids.count(tokenizer.end["content"]) == 1
@@ -127,9 +119,7 @@ def test_text_that_spells_control_tokens_stays_text(
 
 
 @pytest.mark.parametrize("speaker", [(), SPEAKER[:31], (*SPEAKER[:31], 4096), (*SPEAKER[:31], -1)])
-def test_speaker_tokens_outside_the_codebook_are_refused(
-    builder: PromptBuilder, speaker: tuple[int, ...]
-) -> None:
+def test_speaker_tokens_outside_the_codebook_are_refused(builder: PromptBuilder, speaker: tuple[int, ...]) -> None:
     with pytest.raises(InvalidTokens):
         builder.clone("hi", speaker)
 

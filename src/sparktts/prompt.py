@@ -196,7 +196,7 @@ def _value(family: TokenFamily, number: int | None) -> Force | Choose:
 def _codes(family: TokenFamily, codes: Sequence[int], count: int | None = None) -> list[int]:
     if count is not None and len(codes) != count:
         raise InvalidTokens(f"A voice has {count} global tokens, not {len(codes)}.")
-    if len(codes) and not (0 <= min(codes) and max(codes) < family.count):
+    if len(codes) and not (min(codes) >= 0 and max(codes) < family.count):
         raise InvalidTokens(
             f"The {family.name} tokens must be 0 to {family.count - 1}, not {min(codes)} to {max(codes)}."
         )

@@ -57,9 +57,7 @@ class Sampler:
         self._seen.add(choice)
         return choice
 
-    def _penalised(
-        self, logits: npt.NDArray[np.float64], ids: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.float64]:
+    def _penalised(self, logits: npt.NDArray[np.float64], ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         penalty = self.options.repetition_penalty
         if penalty == 1.0 or not self._seen:
             return logits

@@ -30,9 +30,7 @@ class TokenFamily:
     def id(self, number: int) -> int:
         """Id of token `number`. Raises InvalidTokens when there is no such token."""
         if not 0 <= number < self.count:
-            raise InvalidTokens(
-                f"There is no token {self.name}_{number}: the numbers go from 0 to {self.count - 1}."
-            )
+            raise InvalidTokens(f"There is no token {self.name}_{number}: the numbers go from 0 to {self.count - 1}.")
         return self.first + number
 
     def number(self, token: int) -> int:
@@ -66,9 +64,7 @@ class SparkTokenizer:
         try:
             tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
-            raise CheckpointError(
-                f"The tokenizer {path} cannot be read ({error}): download the model again."
-            ) from None
+            raise CheckpointError(f"The tokenizer {path} cannot be read ({error}): download the model again.") from None
         return cls(tokenizer, str(path))
 
     def encode(self, text: str) -> list[int]:
@@ -95,8 +91,6 @@ class SparkTokenizer:
         count = 1
         while (found := self._tokenizer.token_to_id(f"<|{name}_{count}|>")) is not None:
             if found != first + count:
-                raise CheckpointError(
-                    f"The tokenizer {self._source} has {name} tokens that are not in order."
-                )
+                raise CheckpointError(f"The tokenizer {self._source} has {name} tokens that are not in order.")
             count += 1
         return TokenFamily(name, first, count)

@@ -26,9 +26,7 @@ def encoded(samples: np.ndarray, rate: int, container: str, codec: str, video: b
     """A file of any container; samples: (N,) float32; with black pictures beside the sound if `video`."""
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
-        pictures = (
-            output.add_stream("mpeg4", rate=10, width=32, height=32, pix_fmt="yuv420p") if video else None
-        )
+        pictures = output.add_stream("mpeg4", rate=10, width=32, height=32, pix_fmt="yuv420p") if video else None
         stream = output.add_stream(codec, rate=rate)
         stream.codec_context.layout = "mono"
         if pictures is not None:

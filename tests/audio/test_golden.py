@@ -28,9 +28,7 @@ def assert_close(actual: np.ndarray, expected: np.ndarray) -> None:
     assert np.abs(actual - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
-def test_reading_and_volume_equal_the_published_model(
-    case: tuple[str, Path], golden: Mapping[str, np.ndarray]
-) -> None:
+def test_reading_and_volume_equal_the_published_model(case: tuple[str, Path], golden: Mapping[str, np.ndarray]) -> None:
     name, path = case
     assert_close(normalize_volume(read_audio(path)), golden[f"{name}.wav"])
 

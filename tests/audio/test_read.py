@@ -44,9 +44,7 @@ def test_pcm_values_are_exact(clip_24k: Path) -> None:
     ("dtype", "scale", "offset"),
     [("u1", 128, 128), ("<i2", 2**15, 0), ("<i4", 2**31, 0), ("<f4", 1, 0), ("<f8", 1, 0)],
 )
-def test_every_sample_type_is_scaled_to_full_scale_one(
-    stereo: np.ndarray, dtype: str, scale: int, offset: int
-) -> None:
+def test_every_sample_type_is_scaled_to_full_scale_one(stereo: np.ndarray, dtype: str, scale: int, offset: int) -> None:
     stored = (stereo.astype(np.float64) * (scale if scale == 1 else scale - 1) + offset).astype(dtype)
     samples, _ = decode_audio(wav(stored, 16000))
     expected = ((stored[:, 0].astype(np.float64) - offset) / scale).astype(np.float32)

@@ -21,9 +21,7 @@ def wav(samples: np.ndarray, rate: int = 16000) -> bytes:
 
 def with_pauses(seconds: float = 4.0, level: float = 0.5) -> np.ndarray:
     """Speech of which each second ends in 0.2 s of silence."""
-    parts = [
-        np.concatenate([speechlike(0.8, seed=i, level=level), silence(0.2)]) for i in range(round(seconds))
-    ]
+    parts = [np.concatenate([speechlike(0.8, seed=i, level=level), silence(0.2)]) for i in range(round(seconds))]
     return np.concatenate(parts)
 
 
@@ -100,9 +98,7 @@ def test_the_source_hash_is_of_the_files_bytes(clip_24k: Path) -> None:
 
 def test_volume_can_be_left() -> None:
     voice = with_pauses(level=0.9)
-    assert np.abs(load_reference((voice, 16000), volume_normalize=False).samples).max() == pytest.approx(
-        0.9, 1e-3
-    )
+    assert np.abs(load_reference((voice, 16000), volume_normalize=False).samples).max() == pytest.approx(0.9, 1e-3)
 
 
 def test_a_short_clip_is_tiled_for_the_speaker_encoder() -> None:

@@ -45,15 +45,11 @@ def test_trimming_twice_removes_nothing_more_than_a_frame(
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 20000), st.floats(1e-2, 1.0), st.sampled_from([1, 3, 8]))
-def test_the_loudest_frame_stays_and_the_result_is_a_slice(
-    seed: int, size: int, level: float, power: int
-) -> None:
+def test_the_loudest_frame_stays_and_the_result_is_a_slice(seed: int, size: int, level: float, power: int) -> None:
     samples = level * np.random.default_rng(seed).uniform(-1, 1, size).astype(np.float32) ** power
     samples[np.random.default_rng(seed).integers(0, size)] = level
     trimmed = trim_silence(samples, 16000, keep=0.0)
-    frames = np.array(
-        [np.sum(samples[i : i + 160] ** 2) / len(samples[i : i + 160]) for i in range(0, size, 160)]
-    )
+    frames = np.array([np.sum(samples[i : i + 160] ** 2) / len(samples[i : i + 160]) for i in range(0, size, 160)])
     start, end = speech_bounds(samples, 16000)
     assert np.shares_memory(trimmed, samples)
     assert np.array_equal(trimmed, samples[start:end])

@@ -73,9 +73,7 @@ def test_plain_text_has_no_notes() -> None:
 
 
 def test_breaks_and_blank_lines_become_pauses() -> None:
-    prepared = prepare(
-        'One.<break time="500ms"/>Two.<break time="1.5s"/>Three.\n\nFour!\n\n\n<break time="1s"/>Five.'
-    )
+    prepared = prepare('One.<break time="500ms"/>Two.<break time="1.5s"/>Three.\n\nFour!\n\n\n<break time="1s"/>Five.')
     assert [(u.text, u.pause, u.end) for u in prepared.utterances] == [
         ("One.", 0.5, "break"),
         ("Two.", 1.5, "break"),
@@ -103,9 +101,7 @@ def test_the_lexicon_takes_whole_words_in_any_case_and_the_longest_first() -> No
         "C++": "see plus plus",
     }
     text = "sql, MySQL, SQL Server, 5G and C++, 去重庆, https://sql.com"
-    assert said(text, lexicon=lexicon) == (
-        "sequel, MySQL, the server, five gee and see plus plus, 去崇庆, sql点com."
-    )
+    assert said(text, lexicon=lexicon) == ("sequel, MySQL, the server, five gee and see plus plus, 去崇庆, sql点com.")
 
 
 def test_a_lexicon_file_is_read(tmp_path: Path) -> None:
@@ -160,8 +156,7 @@ def test_senseless_options_are_refused(options: dict[str, object]) -> None:
 
 def test_each_utterance_names_the_text_it_came_from() -> None:
     prepared: PreparedText = prepare(
-        "It costs **$3.50** today, as it did before; we all pay. "
-        "今天是2024-05-01，天气很好，我们去公园走走吧。"
+        "It costs **$3.50** today, as it did before; we all pay. 今天是2024-05-01，天气很好，我们去公园走走吧。"
     )
     assert [u.source for u in prepared.utterances] == [
         "It costs **$3.50** today, as it did before; we all pay.",

@@ -97,8 +97,7 @@ def test_every_text_ends_with_a_mark(text: str, end: str) -> None:
 
 def test_pauses_follow_the_marks() -> None:
     pauses = [
-        u.pause
-        for u in prepare("今天的天气真好。你想去哪里呢？我们出去走走吧！好的我们走吧。", SHORT).utterances
+        u.pause for u in prepare("今天的天气真好。你想去哪里呢？我们出去走走吧！好的我们走吧。", SHORT).utterances
     ]
     assert pauses == [0.35, 0.4, 0.4, 0.0]
 
@@ -120,9 +119,7 @@ def test_an_utterance_is_halved_at_the_best_place(text: str, left: str, right: s
     first, second = split_utterance(whole(text), 12.0)
     assert (first.text, second.text) == (left, right)
     assert (second.pause, second.end) == (0.6, "paragraph")
-    assert (
-        first.pause < 0.5 and first.source + " " + second.source == text
-    ) or first.source + second.source == text
+    assert (first.pause < 0.5 and first.source + " " + second.source == text) or first.source + second.source == text
 
 
 @pytest.mark.parametrize("text", ["Unsplittable.", "好。", "Wow", "3.14"])

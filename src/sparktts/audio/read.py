@@ -82,9 +82,7 @@ def open_source(source: str | os.PathLike[str] | bytes | BinaryIO) -> Iterator[B
         yield _seekable(source, source_name(source))
     else:
         kind = type(source).__name__
-        raise AudioError(
-            f"An object of type {kind} is no audio source; give a path, bytes, a file or (samples, rate)."
-        )
+        raise AudioError(f"An object of type {kind} is no audio source; give a path, bytes, a file or (samples, rate).")
 
 
 def _open_path(path: str | os.PathLike[str]) -> BinaryIO:
@@ -220,9 +218,7 @@ def _channel(frame: AudioFrame) -> Samples:
     return to_float(array[0] if frame.format.is_planar else array[0, :: frame.layout.nb_channels])
 
 
-def _check_complete(
-    file: BinaryIO, container: InputContainer, stream: AudioStream, name: str, seconds: float
-) -> None:
+def _check_complete(file: BinaryIO, container: InputContainer, stream: AudioStream, name: str, seconds: float) -> None:
     """Raises AudioError if clearly less was decoded than the file states."""
     if container.format.name == "wav":
         check_wav_length(file, name)
@@ -231,8 +227,7 @@ def _check_complete(
     stated = float(stream.duration * stream.time_base)
     if seconds < 0.97 * stated - 0.1:
         raise AudioError(
-            f"{name} is cut off: it ends after {seconds:.1f} s where its header states {stated:.1f} s; "
-            "copy it again."
+            f"{name} is cut off: it ends after {seconds:.1f} s where its header states {stated:.1f} s; copy it again."
         )
 
 

@@ -125,9 +125,7 @@ def _hashed(source: AudioSource) -> tuple[AudioSource, str]:
         try:
             digest = _file_digest(file)
         except (OSError, ValueError, TypeError) as error:
-            raise AudioError(
-                f"{source_name(source)} gives no bytes; open it in binary mode ('rb')."
-            ) from error
+            raise AudioError(f"{source_name(source)} gives no bytes; open it in binary mode ('rb').") from error
         if hasattr(source, "read"):
             file.seek(0)
             return file.read(), digest

@@ -51,18 +51,14 @@ def check_wav_length(file: BinaryIO, name: str) -> None:
         if kind == b"data":
             if size < _UNKNOWN and end - position < (1.0 - _MOST_MISSING) * size:
                 share = 100 * (end - position) / size
-                raise AudioError(
-                    f"{name} is cut off: only {share:.0f} % of its sound is there; copy it again."
-                )
+                raise AudioError(f"{name} is cut off: only {share:.0f} % of its sound is there; copy it again.")
             return
         position += size + size % 2
 
 
 def _tags(metadata: Mapping[str, str]) -> bytes:
     """Known keys where players look, others in an ID3 chunk; before the sound, so that pipes see them."""
-    info = b"".join(
-        _chunk(_INFO[key], value.encode() + b"\x00") for key, value in metadata.items() if key in _INFO
-    )
+    info = b"".join(_chunk(_INFO[key], value.encode() + b"\x00") for key, value in metadata.items() if key in _INFO)
     other = {key: value for key, value in metadata.items() if key not in _INFO}
     tags = _chunk(b"LIST", b"INFO" + info) if info else b""
     return tags + _chunk(b"id3 ", id3_tag(other)) if other else tags

@@ -101,9 +101,7 @@ def format_of(path: str | os.PathLike[str]) -> str:
     """Format that a path's suffix asks for. Raises OptionError."""
     suffix = Path(path).suffix.lower().removeprefix(".")
     if not suffix:
-        raise OptionError(
-            f"'{Path(path).name}' has no suffix to tell its format; add one of {_choices('.')}."
-        )
+        raise OptionError(f"'{Path(path).name}' has no suffix to tell its format; add one of {_choices('.')}.")
     if suffix not in FORMATS:
         raise OptionError(f"'.{suffix}' is no audio format that can be written; use one of {_choices('.')}.")
     return suffix
@@ -122,9 +120,7 @@ def check_target(path: str | os.PathLike[str], format: str | None = None) -> Non
         if path.is_dir():
             raise AudioError(f"'{path}' is a folder; give a file name in it.")
         if not path.parent.is_dir():
-            raise AudioError(
-                f"There is no folder '{path.parent}' to write '{path.name}' into; create it first."
-            )
+            raise AudioError(f"There is no folder '{path.parent}' to write '{path.name}' into; create it first.")
     except (OSError, ValueError) as error:
         raise _unwritable(path, error) from error
     if format is None:
@@ -173,9 +169,7 @@ def _encode(samples: Samples, rate: int, encoder: _Encoder, tags: Mapping[str, s
     try:
         return _mux(signal, target_rate, encoder, tags)
     except (av.FFmpegError, OSError, ValueError, LookupError, RuntimeError) as error:
-        raise AudioError(
-            f"{encoder.codec} could not encode the sound ({error}); write wav instead."
-        ) from error
+        raise AudioError(f"{encoder.codec} could not encode the sound ({error}); write wav instead.") from error
 
 
 def _fitting_rate(rate: int, rates: tuple[int, ...]) -> int:
@@ -214,9 +208,7 @@ def _frames(samples: Samples, rate: int, sample_format: str) -> Iterator[AudioFr
     """Frames of a second each, in the format that the encoder takes."""
     import av
 
-    convert: Callable[[Samples], npt.NDArray[Any]] = (
-        to_pcm16 if sample_format == "s16" else np.ascontiguousarray
-    )
+    convert: Callable[[Samples], npt.NDArray[Any]] = to_pcm16 if sample_format == "s16" else np.ascontiguousarray
     for start in range(0, samples.size, rate):
         block = convert(samples[start : start + rate])
         frame = av.AudioFrame.from_ndarray(block[None], sample_format, "mono")

@@ -46,9 +46,7 @@ _WORDS = {
     "Ave": "Avenue",
     "Blvd": "Boulevard",
 }
-_TITLE = re.compile(
-    rf"(?<![^\W\d_])(?:(Dr|Mr|Mrs|Ms|Prof)\.\s?(?=[A-Z])|({'|'.join(_TITLES)})\.\s(?=[A-Z][a-z]))"
-)
+_TITLE = re.compile(rf"(?<![^\W\d_])(?:(Dr|Mr|Mrs|Ms|Prof)\.\s?(?=[A-Z])|({'|'.join(_TITLES)})\.\s(?=[A-Z][a-z]))")
 _ANY_WORD = "|".join(re.escape(word) for word in sorted(_WORDS, key=len, reverse=True))
 _WORD = re.compile(
     rf"(?<![^\W\d_]|\.)({_ANY_WORD})\.(?![A-Za-z0-9])",

@@ -12,9 +12,7 @@ from .tracked import Tracked
 
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufff9-\ufffb]+")
-_INVISIBLE = re.compile(
-    "[\u00ad\u034f\u061c\u180e\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u206f\ue000-\uf8ff]+"
-)
+_INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180e\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u206f\ue000-\uf8ff]+")
 _COMBINED = re.compile(r"[^\W\d_][\u0300-\u036f]+")
 # Forms for the eye only: full-width letters, ligatures, circled digits, squared units, Roman numerals.
 _FORMS = re.compile(
@@ -34,9 +32,7 @@ _DOUBLE = re.compile("[“”„‟«»＂]")
 _SINGLE = re.compile("[‘’‚‛´ʼ]")
 _NEAR_HAN = re.compile(f"[{HAN}，。！？；：、（）《》]")
 _HYPHEN = re.compile("[\u2010\u2011\u2043\u2212\ufe63]")
-_LONG_DASH = re.compile(
-    r"[\u2012\u2013\u2014\u2015\u2e3a\u2e3b─]+|(?<![-\w])--+(?![-\w])|(?<=\w)---?(?=\w)|\s--+\s"
-)
+_LONG_DASH = re.compile(r"[\u2012\u2013\u2014\u2015\u2e3a\u2e3b─]+|(?<![-\w])--+(?![-\w])|(?<=\w)---?(?=\w)|\s--+\s")
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)\s?[\u2012\u2013\u2014]\s?(?=\d)")
 _ELLIPSIS = re.compile(r"(?:\.{2,}|。{2,}|…+|・{2,}|(?:\.\s){2,}\.)")
 _SHOUT = re.compile(r"[!！?？](?:\s?[!！?？])+")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ..types import Language
 from .spans import HAN, dominant_language
 
 ZH_RATE = 4.4  # Chinese characters per second
@@ -49,7 +50,7 @@ def count_syllables(text: str) -> int:
     return round(han + other)
 
 
-def estimate_seconds(text: str, language: str | None = None) -> float:
+def estimate_seconds(text: str, language: Language | None = None) -> float:
     """Seconds of speech at the default rate, pauses at inner punctuation included.
 
     language ("zh" or "en") says how digits are read; None takes the language of most of the text.
@@ -58,7 +59,7 @@ def estimate_seconds(text: str, language: str | None = None) -> float:
     return han / ZH_RATE + other / EN_RATE + pauses
 
 
-def _syllables(text: str, language: str | None) -> tuple[float, float, float]:
+def _syllables(text: str, language: Language | None) -> tuple[float, float, float]:
     """(Chinese syllables, other syllables, seconds of pauses)."""
     spoken_in = language or dominant_language(text)
     han = other = pauses = 0.0

@@ -36,9 +36,7 @@ def load_lexicon(path: str | os.PathLike[str]) -> dict[str, str]:
             continue
         parts = line.split("\t", 1) if "\t" in line.strip() else _SEPARATOR.split(line, maxsplit=1)
         if len(parts) != 2 or not parts[0].strip() or not parts[1].strip():
-            raise TextError(
-                f"Line {number} of the lexicon {path} is not “word = replacement”: {line.strip()[:60]!r}."
-            )
+            raise TextError(f"Line {number} of the lexicon {path} is not “word = replacement”: {line.strip()[:60]!r}.")
         lexicon[parts[0].strip()] = parts[1].strip()
     return lexicon
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ..types import Language
 from .notes import Notes
 from .spans import HAN, language_at
 from .tracked import Tracked
@@ -15,9 +16,7 @@ URL = re.compile(
     rf"|(?<![A-Za-z0-9@._-])www\.[^\s<>\"'“”‘’（）()【】，。！？；、{HAN}]+"
     rf"|(?<![A-Za-z0-9@._/-]){_HOST}(?:{_ENDINGS})(?![A-Za-z0-9_-])(?:/[^\s<>\"'“”‘’（）()【】，。！？；、{HAN}]*)?"
 )
-EMAIL = re.compile(
-    rf"(?:mailto:)?(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]+@{_HOST}[A-Za-z]{{2,}}(?![A-Za-z0-9])"
-)
+EMAIL = re.compile(rf"(?:mailto:)?(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]+@{_HOST}[A-Za-z]{{2,}}(?![A-Za-z0-9])")
 _SCHEME = re.compile(r"^(?:[a-z]+://)?(?:www\.)?", re.I)
 _TAIL = re.compile(r"[.,;:!?*_~'\"]+$")
 _LONG = 40  # characters of a path that nobody wants to hear
@@ -51,7 +50,7 @@ _ZH = {
 }
 
 
-def read_links(text: Tracked, language: str | None, default: str, notes: Notes) -> Tracked:
+def read_links(text: Tracked, language: Language | None, default: Language, notes: Notes) -> Tracked:
     """ "https://www.example.com/" -> "example dot com", among Chinese "example点com"; each is noted."""
 
     def spoken(address: str, written: str, match: re.Match[str]) -> str:

@@ -75,9 +75,7 @@ def _break_seconds(match: re.Match[str], notes: Notes) -> float:
     else:
         seconds = _STRENGTHS["medium"]
         if match[1].strip(" /"):
-            notes.others.append(
-                f"Took {match.group()} for a pause of {seconds} s: its time is not like 500ms or 1.5s."
-            )
+            notes.others.append(f"Took {match.group()} for a pause of {seconds} s: its time is not like 500ms or 1.5s.")
     if seconds > MAX_BREAK:
         notes.others.append(f"Shortened {match.group()} to {MAX_BREAK:g} s, the longest pause.")
     return min(seconds, MAX_BREAK)

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 
+from ..types import Language
 from .abbreviations import expand_abbreviations
 from .numbers import en_digits, zh_digits
 from .patterns import MONTH
@@ -28,14 +29,12 @@ _PREFIX = re.compile(
     rf"|(?:(?<![^\s{HAN}(（,，:：。；;~～])[-−+])?(?:(?<![A-Za-z]){CURRENCY}\s?)?(?:(?<![^\s(+$€£¥-])\.)?)$"
 )
 _EXPRESSION = re.compile(rf"[\d.,:/⁄%‰–~-]{{0,40}}\d\)?(?:[\s-]?\d{{1,20}}){{0,6}}\s?(?:{UNIT}|[%‰])?|[\d]+")
-_CHUNK = re.compile(
-    rf"[-−+]?\d+(?:[.:/]\d+|\s?[-+×÷*xX=＝]\s?\d+)*(?:(?:年|月|个|点|分)\d+)*(?:\s?[{HAN}]{{1,2}})?"
-)
+_CHUNK = re.compile(rf"[-−+]?\d+(?:[.:/]\d+|\s?[-+×÷*xX=＝]\s?\d+)*(?:(?:年|月|个|点|分)\d+)*(?:\s?[{HAN}]{{1,2}})?")
 _REACH = 20
 _MATHS = str.maketrans({"*": "×", "x": "×", "X": "×", "＝": "="})
 
 
-def normalize(text: Tracked, language: str | None = None, default: str = "en") -> Tracked:
+def normalize(text: Tracked, language: Language | None = None, default: Language = "en") -> Tracked:
     """The text with everything that is not words written as words.
 
     language: "zh" or "en" reads all of it in that language; None lets the words around decide, and `default`
@@ -46,7 +45,7 @@ def normalize(text: Tracked, language: str | None = None, default: str = "en") -
     return read_symbols(text, language, default)
 
 
-def _read_numbers(text: Tracked, language: str | None, default: str) -> Tracked:
+def _read_numbers(text: Tracked, language: Language | None, default: Language) -> Tracked:
     masked, edits, at = text.masked, list[tuple[int, int, str]](), 0
     while digit := _DIGIT.search(masked, at):
         prefix = _PREFIX.search(masked, max(at, digit.start() - _REACH), digit.start())
@@ -60,7 +59,7 @@ def _read_numbers(text: Tracked, language: str | None, default: str) -> Tracked:
     return text.replaced(edits)
 
 
-def _read(text: str, begin: int, digit: int, language: str) -> tuple[int, int, str]:
+def _read(text: str, begin: int, digit: int, language: Language) -> tuple[int, int, str]:
     """(start, end, reading) of the expression whose first digit is at `digit`; always reads something."""
     rules = read_chinese if language == "zh" else read_english
     for start in dict.fromkeys((begin, digit)):
@@ -87,7 +86,7 @@ def _latin(char: str) -> bool:
     return char.isalpha() and not HAN_CHAR.match(char)
 
 
-def grammar(expression: str, language: str) -> str:
+def grammar(expression: str, language: Language) -> str:
     """One expression in words, by wetext; if the grammar fails or loses a word, its digits one by one."""
     if language == "zh":
         expression = expression.replace("÷", "除以")
@@ -109,13 +108,11 @@ def _maths(expression: str) -> bool:
 def _keeps_words(written: str, spoken: str) -> bool:
     """Whether each word character of the expression is still there, in order."""
     rest = iter(spoken)
-    return all(
-        char in rest for char in written if unicodedata.category(char)[0] == "L" and char not in "xX点"
-    )
+    return all(char in rest for char in written if unicodedata.category(char)[0] == "L" and char not in "xX点")
 
 
 @functools.cache
-def _normalizer(language: str) -> Callable[[str], str]:
+def _normalizer(language: Language) -> Callable[[str], str]:
     """wetext's grammar for one language, loaded once, on first need (0.25 s and 40 MB for all of them)."""
     from wetext import Normalizer
 

@@ -43,7 +43,5 @@ class Notes:
         if self.emoji:
             said.append(f"Dropped {len(self.emoji)} emoji: {_sample(self.emoji)}.")
         if self.symbols:
-            said.append(
-                f"Dropped {_count(len(self.symbols), 'symbol')} with no reading: {_sample(self.symbols)}."
-            )
+            said.append(f"Dropped {_count(len(self.symbols), 'symbol')} with no reading: {_sample(self.symbols)}.")
         return (*said, *dict.fromkeys(self.others))

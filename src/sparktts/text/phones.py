@@ -19,9 +19,7 @@ _FORMS = (
 _EDGE = r"(?![\d%°]|[.,-]\d)"
 _PHONES = tuple(re.compile(form + _EDGE) for form in _FORMS)
 _CALLED = re.compile(r"\d{3}-\d{4}" + _EDGE)
-_CALL_WORD = re.compile(
-    r"(?:call|phone|dial|tel|mobile|number|fax|电话|拨打|手机|热线)\W{0,3}(?:is|at)?\W{0,2}$", re.I
-)
+_CALL_WORD = re.compile(r"(?:call|phone|dial|tel|mobile|number|fax|电话|拨打|手机|热线)\W{0,3}(?:is|at)?\W{0,2}$", re.I)
 _MIN_DIGITS = 7
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import OptionError, TextError
+from ..types import Language
 from .clean import decode_entities, drop_controls, join_lines, tidy, unify, unify_punctuation
 from .duration import estimate_seconds
 from .lexicon import apply_lexicon
@@ -36,7 +37,7 @@ class TextOptions:
     """
 
     normalize: bool = True
-    language: str | None = None
+    language: Language | None = None
     lexicon: Mapping[str, str] = field(default_factory=dict)
     target_seconds: float = 8.0
     max_seconds: float = 12.0
@@ -106,7 +107,7 @@ def prepare(text: str, options: TextOptions = TextOptions()) -> PreparedText:
     return PreparedText(tuple(utterances), notes.sentences())
 
 
-def speakable(text: Tracked, options: TextOptions, default: str, notes: Notes) -> Tracked:
+def speakable(text: Tracked, options: TextOptions, default: Language, notes: Notes) -> Tracked:
     """One block in the words and marks that the model reads."""
     text = apply_lexicon(decode_entities(text), options.lexicon)
     text = unify(drop_marks(text, notes), notes)
@@ -117,9 +118,7 @@ def speakable(text: Tracked, options: TextOptions, default: str, notes: Notes) -
     return tidy(text, notes)
 
 
-def _utterances(
-    source: str, block: Block, options: TextOptions, default: str, notes: Notes
-) -> list[Utterance]:
+def _utterances(source: str, block: Block, options: TextOptions, default: Language, notes: Notes) -> list[Utterance]:
     read = speakable(block.text, options, default, notes)
     if not _SPEAKABLE.search(read.text):
         return []

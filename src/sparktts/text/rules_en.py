@@ -216,11 +216,7 @@ def _mixed(match: re.Match[str]) -> str | None:
     if (whole is None and (top, bottom) == (24, 7)) or (top, bottom) == (9, 11):
         return f"{en_cardinal(top)} {en_cardinal(bottom)}"
     if not bottom or top >= bottom or bottom > 100:
-        return (
-            f"{whole + ' ' if whole else ''}{en_cardinal(top)} over {en_cardinal(bottom)}"
-            if not whole
-            else None
-        )
+        return f"{whole + ' ' if whole else ''}{en_cardinal(top)} over {en_cardinal(bottom)}" if not whole else None
     name = {2: "half", 4: "quarter"}.get(bottom) or en_ordinal(bottom)
     if top > 1:
         name = "halves" if bottom == 2 else name + "s"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from ..types import Language
+
 HAN = "\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
 HAN_CHAR = re.compile(f"[{HAN}]")
 _SPOKEN = re.compile(f"[{HAN}]|[^\\W\\d_]")
@@ -18,17 +20,18 @@ def is_han(char: str) -> bool:
     return HAN_CHAR.match(char) is not None
 
 
-def language_spans(text: str) -> list[tuple[str, str]]:
+def language_spans(text: str) -> list[tuple[Language, str]]:
     """Runs of one language: ("zh" | "en", piece); the pieces, joined, are the text.
 
     Digits, spaces and punctuation belong to what precedes them, at the start to what follows; every script
     other than Chinese counts as "en".
     """
-    spans: list[tuple[str, str]] = []
-    current, begun = "", 0
+    spans: list[tuple[Language, str]] = []
+    current: Language | None = None
+    begun = 0
     for match in _SPOKEN.finditer(text):
-        language = "zh" if is_han(match.group()) else "en"
-        if not current:
+        language: Language = "zh" if is_han(match.group()) else "en"
+        if current is None:
             current = language
         elif language != current:
             spans.append((current, text[begun : match.start()]))
@@ -38,7 +41,7 @@ def language_spans(text: str) -> list[tuple[str, str]]:
     return spans
 
 
-def dominant_language(text: str, default: str = "en") -> str:
+def dominant_language(text: str, default: Language = "en") -> Language:
     """The language that most of the text is in: a word weighs as much as one and a half characters."""
     han = len(HAN_CHAR.findall(text))
     words = len(_WORD.findall(text))
@@ -47,7 +50,7 @@ def dominant_language(text: str, default: str = "en") -> str:
     return "zh" if han >= 1.5 * words else "en"
 
 
-def language_at(text: str, start: int, end: int, default: str = "en") -> str:
+def language_at(text: str, start: int, end: int, default: Language = "en") -> Language:
     """The language in which the number or symbol text[start:end] is read: that of the words around.
 
     A Chinese neighbour decides; then an ordinary (lower-case) Latin word; a name such as "iPhone" does not,
@@ -65,7 +68,7 @@ def language_at(text: str, start: int, end: int, default: str = "en") -> str:
     return dominant_language(sentence, default)
 
 
-def _by_marks(text: str, default: str = "en") -> str:
+def _by_marks(text: str, default: Language = "en") -> Language:
     return "zh" if any(char in _CJK_MARK for char in text) else default
 
 

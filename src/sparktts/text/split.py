@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from ..types import Language
 from .duration import estimate_seconds
 from .spans import HAN, dominant_language, is_han
 
@@ -41,7 +42,7 @@ class Utterance:
 
     text: str
     source: str
-    language: str
+    language: Language
     pause: float
     seconds: float
     end: str
@@ -56,7 +57,7 @@ class Span:
     kind: str
 
 
-def split_text(text: str, target: float, maximum: float, language: str | None = None) -> list[Span]:
+def split_text(text: str, target: float, maximum: float, language: Language | None = None) -> list[Span]:
     """Spans that together hold every word, each at most `maximum` seconds unless it is one word."""
     spans = _whole(text)
     for places, kind in ((_sentence_ends, "sentence"), (_clause_ends, "clause"), (None, "forced")):
@@ -133,7 +134,7 @@ def _whole(text: str) -> list[Span]:
     return [Span(0, len(text), "sentence")] if text else []
 
 
-def _seconds(text: str, span: Span, language: str | None) -> float:
+def _seconds(text: str, span: Span, language: Language | None) -> float:
     return estimate_seconds(text[span.start : span.end], language)
 
 
@@ -200,7 +201,7 @@ def _kana(char: str) -> bool:
     return "\u3041" <= char <= "\u30ff"
 
 
-def _by_length(text: str, span: Span, maximum: float, language: str | None) -> list[Span]:
+def _by_length(text: str, span: Span, maximum: float, language: Language | None) -> list[Span]:
     """Even pieces of at most `maximum` seconds, cut between words, after a particle or space if near."""
     piece = text[span.start : span.end]
     borders = _borders(piece)
@@ -251,7 +252,7 @@ def _with_speech(text: str, spans: list[Span]) -> list[Span]:
     return joined
 
 
-def _merge(text: str, spans: list[Span], target: float, maximum: float, language: str | None) -> list[Span]:
+def _merge(text: str, spans: list[Span], target: float, maximum: float, language: Language | None) -> list[Span]:
     """Neighbours joined while they stay within the target; a very short one joins up to the maximum."""
     merged: list[Span] = []
     lengths: list[float] = []

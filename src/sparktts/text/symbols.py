@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ..types import Language
 from .spans import HAN, language_at
 from .tracked import Tracked
 
@@ -48,7 +49,7 @@ _SLASH_HAN = re.compile(rf"(?<=[{HAN}])\s?/\s?(?=[{HAN}])")
 _AMPERSAND_HAN = re.compile(rf"(?<=[{HAN}])\s?&\s?(?=[{HAN}])")
 
 
-def read_symbols(text: Tracked, language: str | None, default: str) -> Tracked:
+def read_symbols(text: Tracked, language: Language | None, default: Language) -> Tracked:
     """ "R&D" -> "R and D", "x ≥ y" -> "x at least y", "他/她" -> "他、她"; "C++" and "C#" stay."""
     text = text.sub(_AMPERSAND_HAN, "和")
     text = text.sub(_SLASH_LATIN, " ").sub(_SLASH_HAN, "、")

@@ -7,9 +7,7 @@ from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-_MASK = (
-    "\ue000"  # stands for a fixed character in `masked`; a private-use character that no pattern looks for
-)
+_MASK = "\ue000"  # stands for a fixed character in `masked`; a private-use character that no pattern looks for
 
 
 @dataclass(frozen=True)

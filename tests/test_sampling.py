@@ -79,6 +79,8 @@ def test_only_given_ids_come_out(scores: list[float], top_k: int, top_p: float, 
         {"top_p": 0},
         {"top_p": 1.5},
         {"seed": -1},
+        {"seed": "7"},
+        {"seed": 1.5},
     ],
 )
 def test_senseless_options_are_refused(bad: dict[str, float]) -> None:

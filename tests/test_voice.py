@@ -31,6 +31,16 @@ VOICE = Voice(
 )
 
 
+def test_empty_values_of_the_provenance_are_absent_ones() -> None:
+    voice = Voice.from_json(broken(provenance={"kind": "cloned", "created": None, "model": None}))
+    assert voice.provenance == Provenance("cloned", "")
+
+
+def test_a_pitch_at_a_threshold_has_the_level_of_its_token() -> None:
+    controls = Style("female", 180).controls("en")
+    assert (controls.pitch_value, controls.pitch_label) == (257, 1)
+
+
 def test_a_saved_voice_loads_equal(tmp_path: Path) -> None:
     VOICE.save(tmp_path / "me.json")
     assert Voice.load(tmp_path / "me.json") == VOICE

@@ -23,7 +23,7 @@ from .sampling import SamplingOptions
 from .style import Style, describe
 from .text import PreparedText, TextOptions, Utterance, count_syllables, estimate_seconds, prepare
 from .tokenizer import SparkTokenizer
-from .types import Reference
+from .types import Language, Reference
 from .voice import Provenance, Voice
 
 if TYPE_CHECKING:
@@ -108,11 +108,15 @@ class SparkTTS:
         loaded = self._load_reference(clip, reference)
         return self._voice_of(loaded, _name(clip), transcript, reference, consent, keep_clip)
 
-    def create(self, style: Style, text: str | None = None, *, language: str = "en", seed: int | None = None) -> Voice:
+    def create(
+        self, style: Style, text: str | None = None, *, language: Language = "en", seed: int | None = None
+    ) -> Voice:
         """A new voice from gender, pitch and speed. text: what it is tried on (a stock sentence by default).
 
         Raises OptionError, GenerationError.
         """
+        if language not in SAMPLE_TEXT:
+            raise OptionError(f"{language!r} is not a language: use {' or '.join(SAMPLE_TEXT)}.")
         voice = self.say(text or SAMPLE_TEXT[language], style=style, seed=seed).voice
         assert voice is not None
         return voice
@@ -228,8 +232,10 @@ class SparkTTS:
                 f"This voice was made with another codec ({voice.codec}, not {self.engine.codec.fingerprint}) and "
                 "keeps no clip to encode again: clone it again with this model."
             )
-        again = self.clone(voice.clip, voice.transcript, keep_clip=True)
-        return replace(again, gender=voice.gender, provenance=replace(voice.provenance, model=self.checkpoint.name))
+        reference: Reference = "first-6s" if voice.provenance.reference == "first-6s" else "whole"
+        again = self.clone(voice.clip, voice.transcript, reference=reference)
+        provenance = replace(voice.provenance, model=self.checkpoint.name)
+        return replace(again, gender=voice.gender, clip=voice.clip, provenance=provenance)
 
     def _speaker_tokens(self, samples: Samples, reference: Reference) -> Tokens:
         from .audio.reference import reference_window
@@ -239,11 +245,7 @@ class SparkTTS:
     def _waveform(self, semantic: Sequence[int] | Tokens, speaker: Sequence[int] | Tokens) -> Samples:
         from .windows import decode_in_windows
 
-        try:
-            codes = np.asarray(semantic, dtype=np.int64), np.asarray(speaker, dtype=np.int64)
-        except (ValueError, TypeError, OverflowError):
-            raise InvalidTokens("Tokens must be whole numbers in flat lists.") from None
-        return decode_in_windows(self.engine.codec, *codes)
+        return decode_in_windows(self.engine.codec, _codes(semantic), _codes(speaker))
 
 
 class _Reading:
@@ -391,6 +393,16 @@ class _Reading:
             utterances=tuple(reports),
             notes=tuple(self.notes),
         )
+
+
+def _codes(tokens: Sequence[int] | Tokens) -> Tokens:
+    try:
+        array = np.asarray(tokens)
+    except ValueError:  # lists of unequal lengths
+        array = np.empty(0, dtype=object)
+    if array.size and not np.issubdtype(array.dtype, np.integer):
+        raise InvalidTokens("Tokens must be whole numbers in flat lists.")
+    return array.astype(np.int64)
 
 
 def metadata(report: Report) -> dict[str, str]:

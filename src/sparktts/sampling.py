@@ -32,7 +32,10 @@ class SamplingOptions:
                 0.5 <= self.repetition_penalty <= 5.0,
                 f"repetition penalty must be 0.5 to 5, not {self.repetition_penalty}",
             ),
-            (self.seed is None or 0 <= self.seed < 2**63, f"seed must be 0 to 2**63 - 1, not {self.seed}"),
+            (
+                self.seed is None or (isinstance(self.seed, (int, np.integer)) and 0 <= self.seed < 2**63),
+                f"seed must be 0 to 2**63 - 1, not {self.seed!r}",
+            ),
         )
         for ok, message in checks:
             if not ok:

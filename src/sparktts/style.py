@@ -49,14 +49,15 @@ class Style:
     def controls(self, language: Language, gender: Gender | None = None) -> Controls:
         """The tokens that say this style best. gender: that of a voice being cloned, if known."""
         gender = self.gender or gender
-        pitch = self.pitch if isinstance(self.pitch, (int, float)) else None
-        speed = self.speed if isinstance(self.speed, (int, float)) else None
+        pitch = int(mel(self.pitch)) if isinstance(self.pitch, (int, float)) else None
+        speed = int(self.speed) if isinstance(self.speed, (int, float)) else None
+        # Levels are those of the values as asked for, but a pitch's is that of its token, so that both agree.
         return Controls(
             gender=None if gender is None else GENDERS.index(gender),
-            pitch_label=_level(self.pitch if pitch is None else mel(pitch), PITCH_BOUNDS[gender]),
+            pitch_label=_level(self.pitch if pitch is None else pitch, PITCH_BOUNDS[gender]),
             speed_label=_level(self.speed, SPEED_BOUNDS[language]),
-            pitch_value=None if pitch is None else int(mel(pitch)),
-            speed_value=None if speed is None else int(speed),
+            pitch_value=pitch,
+            speed_value=speed,
         )
 
     def rate(self, language: Language) -> float | None:

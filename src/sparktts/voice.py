@@ -169,8 +169,8 @@ def _provenance(content: Any) -> Provenance:
     known = {field.name for field in fields(Provenance)}
     if not isinstance(content, dict) or not isinstance(content.get("kind"), str):
         raise VoiceError('"provenance" is missing.')
-    given = {key: value for key, value in content.items() if key in known}
-    if not all(value is None or isinstance(value, int if key == "seed" else str) for key, value in given.items()):
+    given = {key: value for key, value in content.items() if key in known and value is not None}
+    if not all(type(value) is (int if key == "seed" else str) for key, value in given.items()):
         raise VoiceError('"provenance" has a value of the wrong kind.')
     return Provenance(**{"created": "", **given})
 

@@ -18,7 +18,7 @@ from sparktts import Audio, ReadingOptions, SparkTTS, Style, TextOptions, Voice
 from sparktts.audio.read import read_audio
 from sparktts.errors import GenerationError, InvalidTokens, OptionError, TextError, VoiceError
 from sparktts.guards import Guard
-from sparktts.pipeline import DEFAULT_STYLE
+from sparktts.reading import DEFAULT_STYLE
 
 from .engine.misbehaving import ScriptedModel, babble, never_stop, say_nothing, speak_for, stall
 

@@ -153,6 +153,7 @@ def test_a_created_voice_speaks_the_whole_text_and_can_be_kept(scripted: tuple[S
         at = prompt.index(tts.tokenizer.start["global_token"]) + 1
         assert prompt[0] == tts.tokenizer.task_tts
         assert tuple(token - tts.tokenizer.speaker.first for token in prompt[at : at + 32]) == audio.voice.speaker
+        assert tts.tokenizer.speed_label.id(1) in prompt  # the style holds for the whole text
     assert model.most_at_once == 2  # the first utterance alone, because the voice comes out of it
     assert audio.report is not None
     assert audio.report.style == "pitch 120 Hz, moderate; speed low"

@@ -99,7 +99,6 @@ class Reading:
         voice, controls = self.voice, self._controls(utterance)
         if voice is None:
             return self.builder.create(utterance.text, controls)
-        controls = Controls() if self.creating else controls
         transcript = voice.transcript or ""
         if transcript and transcript[-1].isascii() and transcript[-1].isalnum():
             transcript += "."

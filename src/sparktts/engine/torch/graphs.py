@@ -36,7 +36,8 @@ class DecodeGraphs:
         count = ids.shape[0]
         bucket = bucket_of(count, span, self._cache.capacity)
         if bucket not in self._recordings:
-            self._recordings[bucket] = self._record(*bucket)
+            with torch.cuda.device(ids.device):
+                self._recordings[bucket] = self._record(*bucket)
         recording = self._recordings[bucket]
         recording.ids[:count].copy_(ids)
         recording.positions[:count].copy_(positions)
@@ -45,10 +46,11 @@ class DecodeGraphs:
 
     def _record(self, batch: int, span: int) -> _Recording:
         # Padding rows write position 0 of rows that no sequence owns, which the next owner overwrites.
-        ids = torch.zeros(batch, dtype=torch.int64, device="cuda")
-        positions = torch.zeros(batch, dtype=torch.int64, device="cuda")
+        device = self._cache.keys[0].device
+        ids = torch.zeros(batch, dtype=torch.int64, device=device)
+        positions = torch.zeros(batch, dtype=torch.int64, device=device)
         saved = [tensor[:batch, :, :1].clone() for tensor in (*self._cache.keys, *self._cache.values)]
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(2):  # lets libraries allocate their workspaces before the recording

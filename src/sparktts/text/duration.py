@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ..types import Language
+from .exact import without_exact
 from .spans import HAN, dominant_language
 
 ZH_RATE = 4.4  # Chinese characters per second
@@ -63,7 +64,7 @@ def _syllables(text: str, language: Language | None) -> tuple[float, float, floa
     """(Chinese syllables, other syllables, seconds of pauses)."""
     spoken_in = language or dominant_language(text)
     han = other = pauses = 0.0
-    for match in _PIECE.finditer(text):
+    for match in _PIECE.finditer(without_exact(text)):
         kind = match.lastgroup
         if kind == "han":
             han += 1

@@ -1,10 +1,11 @@
-"""What a user marks in a text: breaks, verbatim passages, blank lines; other tags are dropped."""
+"""What a user marks in a text: breaks, verbatim passages, exact phonemes, blank lines; other tags are dropped."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
+from .exact import EXACT
 from .notes import Notes
 from .tracked import Tracked
 
@@ -38,12 +39,12 @@ class Block:
 
 
 def parse_markup(text: Tracked, notes: Notes) -> list[Block]:
-    """The text between breaks and blank lines, in order; verbatim passages are fixed, tags are gone.
+    """The text between breaks and blank lines, in order; verbatim passages and exact phonemes are fixed, tags are gone.
 
     Blocks may be empty of speech: their pauses still count.
     """
     text = text.sub(_CARRIAGE_RETURN, "\n").sub(_PARAGRAPH_MARK, "\n\n")
-    text = _fix_verbatim(text)
+    text = _fix_exact(_fix_verbatim(text))
     text = text.sub(_LONG_SPACE, " ").sub(_COMMENT, "")
     text = text.sub(_NEW_LINE, "\n").sub(_NEW_PARAGRAPH, "\n\n")
     blocks: list[Block] = []
@@ -63,6 +64,14 @@ def _fix_verbatim(text: Tracked) -> Tracked:
     while (opened := _OPENED.search(text.text, at)) and (closed := _CLOSED.search(text.text, opened.end())):
         parts += [text[at : opened.start()], text[opened.end() : closed.start()].as_fixed()]
         at = closed.end()
+    return Tracked.concat([*parts, text[at:]]) if parts else text
+
+
+def _fix_exact(text: Tracked) -> Tracked:
+    parts, at = [], 0
+    for match in EXACT.finditer(text.masked):
+        parts += [text[at : match.start()], text[match.start() : match.end()].as_fixed()]
+        at = match.end()
     return Tracked.concat([*parts, text[at:]]) if parts else text
 
 

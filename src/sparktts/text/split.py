@@ -10,6 +10,7 @@ from itertools import accumulate, pairwise
 
 from ..types import Language
 from .duration import estimate_seconds
+from .exact import exact_spans
 from .spans import HAN, dominant_language, is_han
 
 SENTENCE_PAUSE, QUESTION_PAUSE, CLAUSE_PAUSE, FORCED_PAUSE = 0.35, 0.4, 0.18, 0.08
@@ -148,6 +149,17 @@ def _cut(span: Span, places: list[int], kind: str) -> list[Span]:
     return [*pieces, Span(start, span.end, span.kind)]
 
 
+def _uncut(places: Callable[[str], Iterator[int]]) -> Callable[[str], Iterator[int]]:
+    """The places of a text that are not inside a word with exact phonemes."""
+
+    def found(text: str) -> Iterator[int]:
+        exact = exact_spans(text)
+        return (at for at in places(text) if not any(start < at < end for start, end in exact))
+
+    return found
+
+
+@_uncut
 def _sentence_ends(text: str) -> Iterator[int]:
     quotes = 0
     counted = 0
@@ -174,14 +186,16 @@ def _ends_anyway(text: str, match: re.Match[str]) -> bool:
     return re.search(r"[A-Z] [A-Z]$|\b[Ixyz]$", before) is not None
 
 
+@_uncut
 def _clause_ends(text: str) -> Iterator[int]:
     for match in _CLAUSE.finditer(text):
         yield match.end()
 
 
-def _borders(text: str) -> list[int]:
+@_uncut
+def _borders(text: str) -> Iterator[int]:
     """Places between words: not inside a Latin word or a number, nor before punctuation."""
-    return [at for at in range(1, len(text)) if _is_border(text, at)]
+    return (at for at in range(1, len(text)) if _is_border(text, at))
 
 
 def _is_border(text: str, at: int) -> bool:
@@ -275,7 +289,7 @@ def _middle(text: str) -> tuple[int, str] | None:
     kinds: tuple[tuple[str, Callable[[str], Iterator[int]]], ...] = (
         ("sentence", _sentence_ends),
         ("clause", _clause_ends),
-        ("forced", lambda piece: iter(_borders(piece))),
+        ("forced", _borders),
     )
     for kind, places in kinds:
         near = [at for at in places(text) if _SPOKEN.search(text[:at]) and _SPOKEN.search(text[at:])]

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import InvalidTokens, OptionError, VoiceError
+from .frontend import Frontend
 from .library import VoiceLibrary
 from .longform import ReadingOptions
 from .reading import Reading
 from .sampling import SamplingOptions
 from .style import Style
 from .text import TextOptions, prepare
+from .text.spans import dominant_language
 from .tokenizer import SparkTokenizer
 from .types import Language, Reference
-from .voice import Provenance, Voice
+from .voice import Provenance, Voice, Word
 from .windows import decode_in_windows
 
 if TYPE_CHECKING:
@@ -81,6 +83,11 @@ class SparkTTS:
     def tokenizer(self) -> SparkTokenizer:
         """The checkpoint's tokenizer."""
         return SparkTokenizer.from_file(self.checkpoint.tokenizer_path)
+
+    @cached_property
+    def frontend(self) -> Frontend:
+        """What the language model reads of a text."""
+        return Frontend.of(self.checkpoint.options)
 
     @property
     def sample_rate(self) -> int:
@@ -196,6 +203,7 @@ class SparkTTS:
         with self._lock:
             semantic = self.engine.codec.semantic_tokens(clip.samples) if transcript else ()
             speaker = self._speaker_tokens(clip.samples, reference)
+            words = self._word_times(clip.samples, transcript) if transcript else ()
         provenance = Provenance(
             kind="cloned",
             created=Provenance.now(),
@@ -211,9 +219,18 @@ class SparkTTS:
             provenance=provenance,
             transcript=transcript,
             semantic=tuple(int(token) for token in semantic),
+            words=words,
             clip=_opus(clip.samples, self.sample_rate) if keep_clip else None,
             warnings=clip.warnings,
         )
+
+    def _word_times(self, samples: Samples, transcript: str) -> tuple[Word, ...]:
+        """When each word of a transcript is said, if the language model needs to know and there is a recogniser."""
+        if not self.frontend.on_demand or (aligner := self.engine.aligner) is None:
+            return ()
+        words = self.frontend.words(transcript, dominant_language(transcript))
+        times = aligner.word_times(samples, words)
+        return tuple(Word(word, float(start), float(end)) for word, (start, end) in zip(words, times, strict=True))
 
     def _load_reference(self, clip: AudioSource, reference: Reference) -> ReferenceClip:
         from .audio.reference import load_reference

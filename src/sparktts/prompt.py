@@ -1,22 +1,38 @@
-"""The token grammar: what a prompt looks like, which ids may follow it, and how the output reads.
+"""Prompts, and whole training sequences: what the model reads, and the grammar of what it says.
 
     clone    <|task_tts|> content(text) [style] global_token(speaker) semantic_token(...
     create   <|task_controllable_tts|> content(text) style(gender pitch speed)
              -> acoustic_token(pitch_value speed_value) global_token(speaker) semantic_token(...
 
-Everything is done by ids, never over decoded text. Source: arXiv 2503.01710, section 4.
+Where text comes on demand (`on_demand`), content holds the first two words and the others stand among the semantics.
+Source: arXiv 2503.01710, section 4.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
-from .engine.base import IdSet
 from .errors import InvalidTokens, OptionError
+from .grammar import Choose, Force, SpeechGrammar
+from .on_demand import Marks, on_demand_grammar, on_demand_layout, opening
 from .tokenizer import SparkTokenizer, TokenFamily
 
+__all__ = [
+    "SPEAKER_TOKENS",
+    "Choose",
+    "Controls",
+    "Force",
+    "Prompt",
+    "PromptBuilder",
+    "SpeechGrammar",
+    "SpokenText",
+    "TrainingSequence",
+]
 SPEAKER_TOKENS = 32
+_KEPT_WORDS = 1 << 16  # encoded words that are remembered: training meets the same ones again and again
 
 
 @dataclass(frozen=True)
@@ -35,84 +51,6 @@ class Controls:
 
 
 @dataclass(frozen=True)
-class Force:
-    """Ids that come next without a choice."""
-
-    ids: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Choose:
-    """Ids of one family, sampled `count` times, or until `stop` comes."""
-
-    family: TokenFamily
-    count: int | None = None
-    stop: int | None = None
-
-    @property
-    def legal(self) -> IdSet:
-        """The ids that may be sampled."""
-        stops = [] if self.stop is None else [(self.stop, self.stop + 1)]
-        return IdSet(tuple(sorted([self.family.span, *stops])))
-
-
-@dataclass
-class SpeechGrammar:
-    """State machine of one sequence (the `Grammar` protocol), and the reader of what it has accepted."""
-
-    steps: tuple[Force | Choose, ...]
-    _at: int = 0
-    _taken: int = 0
-    _legal: IdSet | None = None
-    _read: dict[str, list[int]] = field(default_factory=dict)
-
-    @property
-    def done(self) -> bool:
-        """True once the stop id has been accepted."""
-        return self._at >= len(self.steps)
-
-    def forced(self) -> tuple[int, ...]:
-        """Ids to feed before the next choice; each call takes them."""
-        ids: list[int] = []
-        while not self.done and isinstance(step := self.steps[self._at], Force):
-            ids += step.ids
-            self._enter(self._at + 1)
-        return tuple(ids)
-
-    def legal(self) -> IdSet:
-        """Ids among which the next one is sampled."""
-        if self._legal is None:
-            self._legal = self._choice().legal
-        return self._legal
-
-    def accept(self, token: int) -> None:
-        """Moves on by one sampled id. Raises InvalidTokens when it is not legal."""
-        choice = self._choice()
-        if token not in self.legal():
-            raise InvalidTokens(f"The id {token} cannot come here in the token grammar.")
-        if token == choice.stop:
-            self._enter(self._at + 1)
-            return
-        self._read.setdefault(choice.family.name, []).append(choice.family.number(token))
-        self._taken += 1
-        if self._taken == choice.count:
-            self._enter(self._at + 1)
-
-    def read(self, family: TokenFamily) -> tuple[int, ...]:
-        """Numbers accepted so far of one family, in order."""
-        return tuple(self._read.get(family.name, ()))
-
-    def _choice(self) -> Choose:
-        step = self.steps[self._at] if not self.done else None
-        if not isinstance(step, Choose):
-            raise InvalidTokens("The token grammar expects no id here: feed what it forces first.")
-        return step
-
-    def _enter(self, at: int) -> None:
-        self._at, self._taken, self._legal = at, 0, None
-
-
-@dataclass(frozen=True)
 class Prompt:
     """What the language model is fed, and what may follow."""
 
@@ -120,11 +58,42 @@ class Prompt:
     grammar: SpeechGrammar
 
 
+@dataclass(frozen=True)
+class SpokenText:
+    """What a clip says, and its tokens.
+
+    text: as the text front-end gives it (text first); words: the same in words (on demand), with word_ends, the
+    number of semantic tokens at which each of them ends, rising, as many as words. semantic: (T,) codes at 50 Hz.
+    """
+
+    semantic: Sequence[int]
+    text: str = ""
+    words: Sequence[str] = ()
+    word_ends: Sequence[int] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.words) != len(self.word_ends):
+            raise InvalidTokens(f"There are {len(self.word_ends)} ends of words for {len(self.words)} words.")
+
+
+NOTHING_SPOKEN = SpokenText(())
+
+
+class TrainingSequence(NamedTuple):
+    """A whole sequence. ids: prompt, output and the stop; targets: True where the model says the id itself, so that
+    the id has a loss (forced ids and the prompt have none). ids[i] is predicted at position i - 1."""
+
+    ids: list[int]
+    targets: list[bool]
+
+
 class PromptBuilder:
-    """Builds prompts from a checkpoint's own token ids."""
+    """Builds prompts, and the training sequences that equal them, from a checkpoint's own token ids."""
 
     def __init__(self, tokenizer: SparkTokenizer) -> None:
         self.tokenizer = tokenizer
+        self.marks = Marks(tokenizer.start["content"], tokenizer.end["content"], tokenizer.stop)
+        self._encode_word = lru_cache(_KEPT_WORDS)(tokenizer.encode)
 
     def clone(
         self,
@@ -141,24 +110,131 @@ class PromptBuilder:
         Raises InvalidTokens for tokens outside the codebooks.
         """
         t = self.tokenizer
-        ids = [t.task_tts, *self._content(transcript + text), *self._labels(controls, gender=False)]
-        ids += self._enclosed("global_token", _codes(t.speaker, speaker, SPEAKER_TOKENS))
-        opening = [t.start["semantic_token"], *_codes(t.semantic, semantic)]
+        ids = self._clone_head(transcript + text, speaker, controls)
+        start = (t.start["semantic_token"], *_codes(t.semantic, semantic))
         speak = Choose(t.semantic, stop=t.stop)
         if semantic:
-            return Prompt((*ids, *opening), SpeechGrammar((speak,)))
-        return Prompt(tuple(ids), SpeechGrammar((Force(tuple(opening)), speak)))
+            return Prompt((*ids, *start), SpeechGrammar((speak,)))
+        return Prompt(tuple(ids), SpeechGrammar((Force(start), speak)))
+
+    def clone_on_demand(
+        self,
+        words: Sequence[str],
+        speaker: Sequence[int],
+        before: SpokenText = NOTHING_SPOKEN,
+        controls: Controls = Controls(),
+        *,
+        closed: bool = True,
+    ) -> Prompt:
+        """Like `clone`, for a model that asks for its words.
+
+        words: what to say; before: words and tokens of the reference clip, which the model continues. closed False:
+        more words will be given to the grammar; two must be known. Raises InvalidTokens, TextError.
+        """
+        t = self.tokenizer
+        whole = [*before.words, *words]
+        ids = self._clone_head(opening(whole), speaker, controls)
+        steps: tuple[Force | Choose, ...] = (Choose(t.semantic, stop=t.stop),)
+        if before.words:
+            ids += [t.start["semantic_token"], *_flat(self._stream(whole, before, 0))]
+        else:
+            steps = (Force((t.start["semantic_token"],)), *steps)
+        grammar = on_demand_grammar(steps, whole, len(before.words), closed, self.marks, self._encode_word)
+        return Prompt(tuple(ids), grammar)
 
     def create(self, text: str, controls: Controls) -> Prompt:
         """Prompt that makes up a voice and speaks `text` with it. Raises OptionError without a gender.
 
         Labels that are None are moderate; values that are given are prefilled, the others the model chooses.
         """
+        return Prompt(self._create_head(text, controls), SpeechGrammar(self._creation(controls)))
+
+    def create_on_demand(self, words: Sequence[str], controls: Controls, *, closed: bool = True) -> Prompt:
+        """Like `create`, for a model that asks for its words. closed False: more words will be given to the grammar.
+
+        Raises OptionError without a gender, TextError without enough words.
+        """
+        ids = self._create_head(opening(words), controls)
+        steps = self._creation(controls)
+        return Prompt(ids, on_demand_grammar(steps, words, 0, closed, self.marks, self._encode_word))
+
+    def training_clone(
+        self,
+        spoken: SpokenText,
+        speaker: Sequence[int],
+        before: SpokenText = NOTHING_SPOKEN,
+        controls: Controls = Controls(),
+    ) -> TrainingSequence:
+        """The sequence of `clone` (or `clone_on_demand`, if `spoken` has words) with what the model is to say.
+
+        speaker: (32,) global codes of the reference; before: the reference clip when its transcript is in the prompt;
+        its text must end as `clone` needs it (a space where one belongs). Raises InvalidTokens.
+        """
+        t = self.tokenizer
+        if spoken.words:
+            whole = [*before.words, *spoken.words]
+            head = self._clone_head(opening(whole), speaker, controls)
+            past = _flat(self._stream(whole, before, 0)) if before.words else []
+            stream = self._stream(whole, spoken, len(before.words))
+        else:
+            head = self._clone_head(before.text + spoken.text, speaker, controls)
+            past = _codes(t.semantic, before.semantic)
+            stream = [(_codes(t.semantic, spoken.semantic), True)]
+        return _training([([*head, t.start["semantic_token"], *past], False), *stream, ([t.stop], True)])
+
+    def training_create(
+        self,
+        spoken: SpokenText,
+        speaker: Sequence[int],
+        controls: Controls,
+        pitch_value: int,
+        speed_value: int,
+    ) -> TrainingSequence:
+        """The sequence of `create` (or `create_on_demand`, if `spoken` has words) with what the model is to say.
+
+        controls: gender and levels (None: moderate); its exact values are not read: pitch_value (mel) and speed_value
+        (syllables a second) are what the model says. speaker: (32,) codes of the same clip.
+        Raises InvalidTokens, OptionError without a gender.
+        """
+        t = self.tokenizer
+        if spoken.words:
+            head = self._create_head(opening(spoken.words), controls)
+            stream = self._stream(spoken.words, spoken, 0)
+        else:
+            head = self._create_head(spoken.text, controls)
+            stream = [(_codes(t.semantic, spoken.semantic), True)]
+        values = [t.pitch_value.id(pitch_value), t.speed_value.id(speed_value)]
+        return _training(
+            [
+                ([*head, t.start["acoustic_token"]], False),
+                (values, True),
+                ([t.end["acoustic_token"], t.start["global_token"]], False),
+                (_codes(t.speaker, speaker, SPEAKER_TOKENS), True),
+                ([t.end["global_token"], t.start["semantic_token"]], False),
+                *stream,
+                ([t.stop], True),
+            ]
+        )
+
+    def _stream(self, words: Sequence[str], spoken: SpokenText, first: int) -> list[tuple[list[int], bool]]:
+        """Semantics of the words from `first` on, with their requests and answers."""
+        codes = _codes(self.tokenizer.semantic, spoken.semantic)
+        encoded = [self._encode_word(word) for word in words]
+        return on_demand_layout(encoded, spoken.word_ends, codes, self.marks, first)
+
+    def _clone_head(self, text: str, speaker: Sequence[int], controls: Controls) -> list[int]:
+        t = self.tokenizer
+        ids = [t.task_tts, *self._content(text), *self._labels(controls, gender=False)]
+        return ids + self._enclosed("global_token", _codes(t.speaker, speaker, SPEAKER_TOKENS))
+
+    def _create_head(self, text: str, controls: Controls) -> tuple[int, ...]:
         if controls.gender is None:
             raise OptionError("Creating a voice needs a gender: female or male.")
+        return (self.tokenizer.task_create, *self._content(text), *self._labels(controls, gender=True))
+
+    def _creation(self, controls: Controls) -> tuple[Force | Choose, ...]:
         t = self.tokenizer
-        ids = (t.task_create, *self._content(text), *self._labels(controls, gender=True))
-        steps = (
+        return (
             Force((t.start["acoustic_token"],)),
             _value(t.pitch_value, controls.pitch_value),
             _value(t.speed_value, controls.speed_value),
@@ -167,7 +243,6 @@ class PromptBuilder:
             Force((t.end["global_token"], t.start["semantic_token"])),
             Choose(t.semantic, stop=t.stop),
         )
-        return Prompt(ids, SpeechGrammar(steps))
 
     def _content(self, text: str) -> list[int]:
         return self._enclosed("content", self.tokenizer.encode(text))
@@ -187,6 +262,14 @@ class PromptBuilder:
         )
         ids = [family.id(number) for family, number in chosen if number is not None]
         return self._enclosed("style_label", ids) if ids else []
+
+
+def _training(pieces: Sequence[tuple[Sequence[int], bool]]) -> TrainingSequence:
+    return TrainingSequence(_flat(pieces), [target for piece, target in pieces for _ in piece])
+
+
+def _flat(pieces: Sequence[tuple[Sequence[int], bool]]) -> list[int]:
+    return [token for piece, _ in pieces for token in piece]
 
 
 def _value(family: TokenFamily, number: int | None) -> Force | Choose:

@@ -11,11 +11,12 @@ import numpy as np
 
 from .errors import OptionError
 from .longform import Reader, ReadingOptions, Spoken
-from .prompt import Controls, Prompt, PromptBuilder
+from .prompt import NOTHING_SPOKEN, Controls, Prompt, PromptBuilder, SpokenText
 from .report import Report, UtteranceReport
 from .sampling import SamplingOptions
 from .style import Style, describe
 from .text import PreparedText, Utterance, count_syllables, estimate_seconds
+from .text.spans import dominant_language
 from .voice import Provenance, Voice
 from .windows import decode_in_windows
 
@@ -50,6 +51,8 @@ class Reading:
         self.creating = voice is None
         self.notes = [*prepared.notes, *(voice.warnings if voice else ())]
         self.builder = PromptBuilder(tts.tokenizer)
+        self.frontend = tts.frontend
+        self.before = self._before(voice)
         if self.creating and self.style.gender is None:
             raise OptionError("Creating a voice needs a gender, female or male; or give a voice to speak with.")
 
@@ -96,15 +99,30 @@ class Reading:
         )
 
     def _prompt(self, utterance: Utterance) -> Prompt:
-        voice, controls = self.voice, self._controls(utterance)
+        voice, controls, language = self.voice, self._controls(utterance), utterance.language
+        if self.frontend.on_demand:
+            words = self.frontend.words(utterance.text, language)
+            if voice is None:
+                return self.builder.create_on_demand(words, controls)
+            return self.builder.clone_on_demand(words, voice.speaker, self.before, controls)
+        text = self.frontend.text(utterance.text, language)
         if voice is None:
-            return self.builder.create(utterance.text, controls)
-        transcript = voice.transcript or ""
-        if transcript and transcript[-1].isascii() and transcript[-1].isalnum():
-            transcript += "."
-        if transcript and utterance.language == "en":
-            transcript += " "
-        return self.builder.clone(utterance.text, voice.speaker, transcript, voice.semantic, controls)
+            return self.builder.create(text, controls)
+        transcript = self.frontend.transcript(voice.transcript or "", language)
+        return self.builder.clone(text, voice.speaker, transcript, voice.semantic, controls)
+
+    def _before(self, voice: Voice | None) -> SpokenText:
+        """The clip that a model which asks for its words goes on from."""
+        if voice is None or not voice.transcript or not self.frontend.on_demand:
+            return NOTHING_SPOKEN
+        codec = self.tts.engine.codec
+        spoken = self.frontend.spoken(voice, dominant_language(voice.transcript), codec.sample_rate / codec.hop)
+        if spoken is None:
+            self.notes.append(
+                "The transcript of the voice was not used: this model needs to know when each word of it is said, and "
+                "the voice does not tell; clone it again with this model."
+            )
+        return spoken or NOTHING_SPOKEN
 
     def _controls(self, utterance: Utterance) -> Controls:
         return self.style.controls(utterance.language, self.voice.gender if self.voice else None)

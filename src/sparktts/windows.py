@@ -49,6 +49,7 @@ def decode_in_windows(codec: Codec, semantic: Tokens, speaker: Tokens, window: i
     samples = np.empty(codec.hop * len(semantic), np.float32)
     state: Any = None
     for part in windows(len(semantic), window, codec.context):
-        decoded, state = codec.decode(semantic[part.first : part.last], speaker, state)
+        keep = (part.start - part.first, part.stop - part.first)
+        decoded, state = codec.decode(semantic[part.first : part.last], speaker, state, keep)
         samples[part.start * codec.hop : part.stop * codec.hop] = part.keep(decoded, codec.hop)
     return samples

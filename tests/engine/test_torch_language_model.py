@@ -41,6 +41,7 @@ class Anything:
     def __init__(self, vocabulary: int, count: int) -> None:
         self._legal, self._count = IdSet(((0, vocabulary),)), count
         self.taken: list[int] = []
+        self.waiting = False
 
     @property
     def done(self) -> bool:

@@ -39,12 +39,17 @@ class Grammar(Protocol):
     """What may follow, for one sequence. The engine asks; the grammar keeps the state.
 
     The engine feeds the prompt, then repeats: feed `forced()`, sample one id from `legal()`, call `accept(id)`,
-    until `done`.
+    until `done`. While it is `waiting`, the engine leaves the sequence out of its steps; afterwards it takes
+    `forced()` again.
     """
 
     @property
     def done(self) -> bool:
         """True once the sequence has ended; the engine then forgets it."""
+
+    @property
+    def waiting(self) -> bool:
+        """True while what is to be fed next is not known yet (text that arrives while it is spoken)."""
 
     def forced(self) -> tuple[int, ...]:
         """Ids that follow without a choice. The engine feeds them and does not return them; each call takes them."""
@@ -64,7 +69,7 @@ class LanguageModel(Protocol):
         """Queues a sequence; its first id comes with the next `step`."""
 
     def step(self) -> dict[Handle, int]:
-        """One sampled id for every running sequence. A sequence whose grammar is done has left when this returns."""
+        """One sampled id for every running sequence but those that wait; those that are done have left after it."""
 
     def cancel(self, handle: Handle) -> None:
         """Drops a sequence, running or not."""
@@ -88,15 +93,34 @@ class Codec(Protocol):
     def semantic_tokens(self, audio: Samples) -> Tokens:
         """(T,) semantic tokens at 50 Hz. audio: (N,) whole clip."""
 
-    def decode(self, semantic: Tokens, speaker: Tokens, state: Any = None) -> tuple[Samples, Any]:
-        """Waveform of one window. semantic: (T,), speaker: (32,). Returns (hop*T,) samples and the state to go on with.
+    def decode(
+        self, semantic: Tokens, speaker: Tokens, state: Any = None, keep: tuple[int, int] | None = None
+    ) -> tuple[Samples, Any]:
+        """Waveform of one window. semantic: (T,), speaker: (32,).
 
-        Raises InvalidTokens.
+        keep: tokens start..stop of the window are what the caller keeps, the others are context (None: all).
+        state: None at the beginning of an utterance, afterwards what the decode that ended at this window's `start`
+        returned; it is that of a running source, such as the phase of an impulse train, and None for most codecs.
+        Returns (hop*T,) samples and the state at `stop`. Raises InvalidTokens.
+        """
+
+
+class ClipAligner(Protocol):
+    """Finds the words of a clip."""
+
+    def word_times(self, audio: Samples, words: Sequence[str]) -> Sequence[tuple[float, float]]:
+        """(start, end) in seconds of each word. audio: (N,) whole clip; words: as the language model reads them.
+
+        Raises TextError when they cannot be found.
         """
 
 
 class Engine:
-    """A codec and a language model on one device; each is loaded on first use, so codec tools load one only."""
+    """A codec and a language model on one device; each is loaded on first use, so codec tools load one only.
+
+    aligner: loads the word recogniser of a checkpoint that has one; cloning with a transcript needs it where the
+    language model asks for its words.
+    """
 
     def __init__(
         self,
@@ -105,9 +129,10 @@ class Engine:
         dtype: str,
         codec: Callable[[], Codec],
         language_model: Callable[[], LanguageModel],
+        aligner: Callable[[], ClipAligner] | None = None,
     ) -> None:
         self.name, self.device, self.dtype = name, device, dtype
-        self._load_codec, self._load_language_model = codec, language_model
+        self._load_codec, self._load_language_model, self._load_aligner = codec, language_model, aligner
 
     @cached_property
     def codec(self) -> Codec:
@@ -118,3 +143,8 @@ class Engine:
     def language_model(self) -> LanguageModel:
         """The language model. Raises CheckpointError when its weights are bad."""
         return self._load_language_model()
+
+    @cached_property
+    def aligner(self) -> ClipAligner | None:
+        """The word recogniser, if there is one. Raises CheckpointError when its weights are bad."""
+        return None if self._load_aligner is None else self._load_aligner()

@@ -73,14 +73,19 @@ class TorchLanguageModel:
     def step(self) -> dict[Handle, int]:
         """One sampled id for every running sequence; those whose grammar is done have left when this returns.
 
+        A sequence whose grammar waits is left as it is, and missing in the result.
         Raises GenerationError when a sequence outgrows the model's positions.
         """
-        if not self._running:
+        active = [row for row, sequence in enumerate(self._running) if not sequence.grammar.waiting]
+        if not active:
             return {}
+        for sequence in (self._running[row] for row in active):
+            sequence.pending += sequence.grammar.forced()  # what it waited for
         self._reserve()
-        hidden = self._advance()
+        hidden = self._advance(active)
         chosen: dict[Handle, int] = {}
-        for sequence, (scores, ids) in zip(self._running, self._legal_scores(hidden), strict=True):
+        speaking = [self._running[row] for row in active]
+        for sequence, (scores, ids) in zip(speaking, self._legal_scores(hidden, speaking), strict=True):
             token = sequence.sampler.sample(scores, ids)
             sequence.grammar.accept(token)
             sequence.pending = [token, *sequence.grammar.forced()]
@@ -109,32 +114,37 @@ class TorchLanguageModel:
             if self._graphs is not None:
                 self._graphs.clear()
 
-    def _advance(self) -> Tensor:
-        """Feeds what is pending. Returns (B, hidden), one row a running sequence.
+    def _advance(self, active: list[int]) -> Tensor:
+        """Feeds what is pending. Returns (B, hidden), one row a sequence that does not wait.
 
-        Chunks (prompts, forced ids) are fed alone; when others wait with a single id, a chunk's last id joins them.
+        Chunks (prompts, forced ids) are fed alone; when others have a single id, a chunk's last id joins them.
         """
-        together = any(len(sequence.pending) == 1 for sequence in self._running)
+        together = any(len(self._running[row].pending) == 1 for row in active)
         hidden = []
-        for row, sequence in enumerate(self._running):
+        for row in active:
+            sequence = self._running[row]
             chunk = sequence.pending[:-1] if together else sequence.pending
             if chunk:
                 hidden.append(self.model.extend(self._tensor(chunk), self._cache, row, sequence.past))
                 sequence.past += len(chunk)
-        return self._decode() if together else torch.cat(hidden)
+        return self._decode(active) if together else torch.cat(hidden)
 
-    def _decode(self) -> Tensor:
-        ids = self._tensor([sequence.pending[-1] for sequence in self._running])
-        past = [sequence.past for sequence in self._running]
-        for sequence in self._running:
-            sequence.past += 1
+    def _decode(self, active: list[int]) -> Tensor:
+        """One id for every row of the cache in use: those that wait get the one that they will get again."""
+        speaking = set(active)
+        pending = [s.pending[-1 if row in speaking else 0] for row, s in enumerate(self._running)]
+        ids, past = self._tensor(pending), [sequence.past for sequence in self._running]
+        for row in active:
+            self._running[row].past += 1
         if self._graphs is not None:
-            return self._graphs.decode(ids, self._tensor(past), max(past) + 1)
-        return self.model.decode(ids, self._tensor(past), self._cache, max(past) + 1)
+            hidden = self._graphs.decode(ids, self._tensor(past), max(past) + 1)
+        else:
+            hidden = self.model.decode(ids, self._tensor(past), self._cache, max(past) + 1)
+        return hidden if len(active) == len(past) else hidden[active]
 
-    def _legal_scores(self, hidden: Tensor) -> list[tuple[Samples, Tokens]]:
+    def _legal_scores(self, hidden: Tensor, speaking: Sequence[_Sequence]) -> list[tuple[Samples, Tokens]]:
         """Scores of each sequence's legal ids and those ids; sequences with the same legal ids share one product."""
-        legal = [sequence.grammar.legal() for sequence in self._running]
+        legal = [sequence.grammar.legal() for sequence in speaking]
         results: dict[int, tuple[Samples, Tokens]] = {}
         for ids in set(legal):
             rows = [row for row, other in enumerate(legal) if other == ids]

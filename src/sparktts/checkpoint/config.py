@@ -7,8 +7,10 @@ below, and a file may override them under the field's own name. Source: arXiv 25
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ..errors import CheckpointError
 from .fields import Section, read_json, read_yaml
@@ -27,15 +29,45 @@ PERCEIVER_DEPTH = 2
 PERCEIVER_HEADS = 8
 PERCEIVER_HEAD_DIM = 64
 PERCEIVER_FF_MULT = 4
+FRAME_HOP = 320  # samples per token of decoders that work at the token rate
 WAVE_KERNEL = 7  # first, last and dilated convolutions of the waveform decoder
 WAVE_DILATIONS = (1, 3, 9)  # one residual unit each
 MAX_LAYERS = 512
+# Hidden states of wav2vec2 that the published codec averages. Source: arXiv 2503.01710, section 3.
+FEATURE_DIRECTORY = "wav2vec2-large-xlsr-53"
+FEATURE_LAYERS = (11, 14, 16)
 KERNEL_LIMIT = 1023
 
 
 @dataclass(frozen=True)
+class FeatureOptions:
+    """Where semantic features come from: the mean of hidden states of a model in wav2vec2 architecture.
+
+    directory: the model's, inside the checkpoint; layers: state n is the output of transformer layer n, counted from 1,
+    before any norm behind the last layer. Absent in a file: those of the published codec.
+    """
+
+    directory: str = FEATURE_DIRECTORY
+    layers: tuple[int, ...] = FEATURE_LAYERS
+
+    @classmethod
+    def read(cls, part: Section) -> FeatureOptions:
+        """Reads the section `features`. Raises CheckpointError naming file and key."""
+        if unknown := sorted(set(part.values) - {"directory", "layers"}, key=str):
+            raise part.error(str(unknown[0])[:40], "is unknown here; there are `directory` and `layers`")
+        layers = part.integers("layers", high=MAX_LAYERS)
+        if sorted(set(layers)) != list(layers):
+            raise part.error("layers", f"must be rising numbers of layers, not {list(layers)}")
+        return cls(part_directory(part, "directory"), layers)
+
+
+@dataclass(frozen=True)
 class CodecOptions:
-    """Top-level config.yaml. sample_rate in Hz, durations in s, latent_hop_length in samples per token."""
+    """Top-level config.yaml. sample_rate in Hz, durations in s, latent_hop_length in samples per token.
+
+    text_frontend: what the language model reads; text_order: all of it before the speech, or word by word on demand;
+    aligner: directory of the recogniser that finds the word times of a clip (for text on demand).
+    """
 
     sample_rate: int
     latent_hop_length: int
@@ -43,6 +75,10 @@ class CodecOptions:
     segment_duration: float
     volume_normalize: bool
     highpass_cutoff_freq: float
+    features: FeatureOptions = FeatureOptions()
+    text_frontend: Literal["text", "phonemes"] = "text"
+    text_order: Literal["text_first", "on_demand"] = "text_first"
+    aligner: str | None = None
 
     @classmethod
     def read(cls, path: Path) -> CodecOptions:
@@ -55,6 +91,10 @@ class CodecOptions:
             segment_duration=top.number("segment_duration", 2.4, low=0.01, high=3600),
             volume_normalize=top.flag("volume_normalize", True),
             highpass_cutoff_freq=top.number("highpass_cutoff_freq", 0.0),
+            features=FeatureOptions.read(top.section("features")) if top.has("features") else FeatureOptions(),
+            text_frontend="phonemes" if _choice(top, "text_frontend", "text", "phonemes") else "text",
+            text_order="on_demand" if _choice(top, "text_order", "text_first", "on_demand") else "text_first",
+            aligner=part_directory(top, "aligner") if top.has("aligner") else None,
         )
 
 
@@ -285,6 +325,102 @@ class DecoderConfig:
 
 
 @dataclass(frozen=True)
+class VocosConfig:
+    """Decoder of type `vocos`: a ConvNeXt stack at the token rate, then an inverse STFT of that hop.
+
+    hop and n_fft in samples; n_fft is a multiple of hop.
+    """
+
+    input_channel: int
+    vocos_dim: int
+    vocos_intermediate_dim: int
+    vocos_num_layers: int
+    kernel_size: int = CONVNEXT_KERNEL
+    hop: int = FRAME_HOP
+    n_fft: int = 4 * FRAME_HOP
+
+    @classmethod
+    def read(cls, part: Section) -> VocosConfig:
+        config = cls(**_frame_network(part), n_fft=part.integer("n_fft", 4 * FRAME_HOP, high=1 << 16))
+        if config.n_fft % (2 * config.hop):
+            raise part.error("n_fft", f"must be an even multiple of `hop`, {config.hop}, not {config.n_fft}")
+        return config
+
+    @property
+    def backbone(self) -> BackboneConfig:
+        return _frame_backbone(self)
+
+    def reach(self) -> int:
+        """Input frames on each side of a frame that influence the frame's samples."""
+        return _frame_reach(self) + -(-(self.n_fft - self.hop) // (2 * self.hop))
+
+
+@dataclass(frozen=True)
+class SourceFilterConfig:
+    """Decoder of type `source_filter`: a ConvNeXt stack gives pitch, voicing and two envelopes; they filter a source.
+
+    hop and n_fft in samples, sample_rate and f0_min..f0_max in Hz; bands: points of an envelope on the mel scale.
+    """
+
+    input_channel: int
+    vocos_dim: int
+    vocos_intermediate_dim: int
+    vocos_num_layers: int
+    kernel_size: int = CONVNEXT_KERNEL
+    hop: int = FRAME_HOP
+    n_fft: int = 1024
+    sample_rate: int = 16000
+    f0_min: float = 50.0
+    f0_max: float = 600.0
+    bands: int = 80
+
+    @classmethod
+    def read(cls, part: Section) -> SourceFilterConfig:
+        config = cls(
+            **_frame_network(part),
+            n_fft=part.integer("n_fft", 1024, low=4, high=1 << 16),
+            sample_rate=part.integer("sample_rate", 16000, low=1000, high=384000),
+            f0_min=part.number("f0_min", 50.0, low=10, high=2000),
+            f0_max=part.number("f0_max", 600.0, low=10, high=4000),
+            bands=part.integer("bands", 80, low=4, high=4096),
+        )
+        if config.hop % 2:
+            raise part.error("hop", f"must be even, not {config.hop}")
+        if config.n_fft % 2 or not 2 * config.hop <= config.n_fft <= 4 * config.hop:
+            raise part.error("n_fft", f"must be even and 2 to 4 times `hop`, {config.hop}, not {config.n_fft}")
+        if config.f0_min >= config.f0_max:
+            raise part.error("f0_min", f"must be below `f0_max`, {config.f0_max:g} Hz")
+        return config
+
+    @property
+    def backbone(self) -> BackboneConfig:
+        return _frame_backbone(self)
+
+    def reach(self) -> int:
+        """Input frames on each side of a frame that influence the frame's samples, the phase of the source aside.
+
+        A sample hears the source of up to n_fft samples before it, whose pitch depends on the frame before.
+        """
+        return _frame_reach(self) + -(-(self.n_fft - self.hop // 2) // self.hop)
+
+
+Decoder = DecoderConfig | VocosConfig | SourceFilterConfig
+DECODER_TYPES: dict[str, type[DecoderConfig] | type[VocosConfig] | type[SourceFilterConfig]] = {
+    "wave_generator": DecoderConfig,
+    "vocos": VocosConfig,
+    "source_filter": SourceFilterConfig,
+}
+
+
+def read_decoder(part: Section) -> Decoder:
+    """The section `decoder`, by its `type`. Raises CheckpointError naming file and key."""
+    kind = part.text("type", "wave_generator")
+    if kind not in DECODER_TYPES:
+        raise part.error("type", f"is {kind!r:.40}, but there are {', '.join(DECODER_TYPES)}")
+    return DECODER_TYPES[kind].read(part)
+
+
+@dataclass(frozen=True)
 class BiCodecConfig:
     """The codec's own config.yaml, section `audio_tokenizer`."""
 
@@ -294,13 +430,16 @@ class BiCodecConfig:
     speaker_encoder: SpeakerEncoderConfig
     prenet: BackboneConfig
     postnet: BackboneConfig
-    decoder: DecoderConfig
+    decoder: Decoder
 
     @classmethod
     def read(cls, path: Path) -> BiCodecConfig:
         """Reads BiCodec/config.yaml. Raises CheckpointError naming file and key."""
-        top = read_yaml(path)
-        part = top.section("audio_tokenizer")
+        return cls.parse(read_yaml(path).section("audio_tokenizer"))
+
+    @classmethod
+    def parse(cls, part: Section) -> BiCodecConfig:
+        """Reads the section `audio_tokenizer`. Raises CheckpointError naming file and key."""
         config = cls(
             mel=MelConfig.read(part.section("mel_params")),
             encoder=BackboneConfig.read(part.section("encoder")),
@@ -308,7 +447,7 @@ class BiCodecConfig:
             speaker_encoder=SpeakerEncoderConfig.read(part.section("speaker_encoder")),
             prenet=BackboneConfig.read(part.section("prenet")),
             postnet=BackboneConfig.read(part.section("postnet")),
-            decoder=DecoderConfig.read(part.section("decoder")),
+            decoder=read_decoder(part.section("decoder")),
         )
         config._validate(part)
         return config
@@ -456,6 +595,40 @@ class Wav2Vec2Config:
         return config
 
 
+def check_features(options: CodecOptions, codec: BiCodecConfig, features: Wav2Vec2Config, file: Path) -> None:
+    """Raises CheckpointError when the feature model cannot feed the codec. file: the model's config.json."""
+    if features.num_hidden_layers < max(options.features.layers):
+        raise CheckpointError(
+            f"{file} describes {features.num_hidden_layers} layers, but semantic tokens need layer"
+            f" {max(options.features.layers)} (`features.layers` in the top config.yaml)."
+        )
+    if features.hidden_size != codec.encoder.input_channels:
+        raise CheckpointError(
+            f"{file}: `hidden_size` is {features.hidden_size}, but the codec's encoder reads"
+            f" {codec.encoder.input_channels} values (`encoder.input_channels`)."
+        )
+    if (stride := math.prod(features.conv_stride)) != codec.hop:
+        raise CheckpointError(
+            f"{file}: `conv_stride` makes one frame from {stride} samples, but a token of this codec has {codec.hop}."
+        )
+
+
+def _choice(top: Section, key: str, usual: str, other: str) -> bool:
+    """Whether an option has the other one of its two values. Raises CheckpointError for anything else."""
+    value = top.text(key, usual)
+    if value not in (usual, other):
+        raise top.error(key, f"must be {usual} or {other}, not {value!r:.40}")
+    return value == other
+
+
+def part_directory(part: Section, key: str) -> str:
+    """The name of a directory beside config.yaml. Raises CheckpointError for a path that leads elsewhere."""
+    name = part.text(key)
+    if re.fullmatch(r"\w[\w.-]{0,99}", name) is None:
+        raise part.error(key, f"must be the plain name of a directory inside the checkpoint, not {name!r:.60}")
+    return name
+
+
 def check_agreement(options: CodecOptions, codec: BiCodecConfig, file: Path) -> None:
     """Raises CheckpointError when the two yaml files contradict each other. file: the codec's."""
     if codec.hop != options.latent_hop_length:
@@ -468,6 +641,35 @@ def check_agreement(options: CodecOptions, codec: BiCodecConfig, file: Path) -> 
             f"{file}: `audio_tokenizer.mel_params.sample_rate` is {codec.mel.sample_rate}, but the top"
             f" config.yaml says {options.sample_rate}."
         )
+
+
+def _frame_network(part: Section) -> dict[str, int]:
+    """The fields that decoders at the token rate share."""
+    return {
+        "input_channel": part.integer("input_channel"),
+        "vocos_dim": part.integer("vocos_dim"),
+        "vocos_intermediate_dim": part.integer("vocos_intermediate_dim"),
+        "vocos_num_layers": part.integer("vocos_num_layers", high=MAX_LAYERS),
+        "kernel_size": _odd(part, "kernel_size", CONVNEXT_KERNEL),
+        "hop": part.integer("hop", FRAME_HOP, high=1 << 14),
+    }
+
+
+def _frame_backbone(config: VocosConfig | SourceFilterConfig) -> BackboneConfig:
+    return BackboneConfig(
+        input_channels=config.input_channel,
+        vocos_dim=config.vocos_dim,
+        vocos_intermediate_dim=config.vocos_intermediate_dim,
+        vocos_num_layers=config.vocos_num_layers,
+        out_channels=config.vocos_dim,
+        sample_ratios=(),
+        kernel_size=config.kernel_size,
+    )
+
+
+def _frame_reach(config: VocosConfig | SourceFilterConfig) -> int:
+    """Frames on each side that the stack of such a decoder looks at."""
+    return (1 + config.vocos_num_layers) * (config.kernel_size // 2)
 
 
 def _odd(part: Section, key: str, default: int) -> int:

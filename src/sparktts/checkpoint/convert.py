@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import OptionError
 from .fields import read_json
-from .layout import CODEC_DIR, LM_DIR, WAV2VEC2_DIR, Checkpoint
+from .layout import CODEC_DIR, LM_DIR, Checkpoint
 from .stored import FLOATS, Array, to_bfloat16_bits
 from .tensors import TensorFile, TensorPlan, TensorSource, open_weights, write_safetensors
 
@@ -36,7 +36,7 @@ def convert_checkpoint(source: str | PathLike[str], target: str | PathLike[str],
     target = Path(target)
     with _atomic_directory(target) as directory:
         _copy((checkpoint.path / name for name in _TOP_FILES), directory)
-        for part in (CODEC_DIR, LM_DIR, WAV2VEC2_DIR):
+        for part in (CODEC_DIR, LM_DIR, *checkpoint.optional_directories):
             if (checkpoint.path / part).is_dir():
                 _convert_part(checkpoint, part, directory / part, dtype if part == LM_DIR else "keep")
         Checkpoint.open(directory)

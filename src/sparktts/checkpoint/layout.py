@@ -21,6 +21,7 @@ from .config import (
     LanguageModelConfig,
     Wav2Vec2Config,
     check_agreement,
+    check_features,
 )
 from .shapes import (
     BICODEC_IGNORED,
@@ -38,7 +39,6 @@ from .tensors import FoldedTensors, open_weights
 
 CODEC_DIR = "BiCodec"
 LM_DIR = "LLM"
-WAV2VEC2_DIR = "wav2vec2-large-xlsr-53"
 OFFICIAL_NAME = "Spark-TTS-0.5B"
 OFFICIAL_LICENCE = "CC BY-NC-SA 4.0 (no commercial use)"
 # The tensors that decide what a token stands for: two codecs with equal ones understand each other's tokens.
@@ -94,6 +94,10 @@ class Weights:
             raise CheckpointError(first)
         return self
 
+    def read_layers(self, layers: int | None = None) -> dict[str, Array]:
+        """float32 values by name, of no more than the first so many transformer layers. Raises CheckpointError."""
+        return {name: self.read(name) for name in self.expected if _layer(name) < (layers or MAX_LAYERS)}
+
     def read(self, name: str) -> Array:
         """float32 values of one tensor. Raises CheckpointError."""
         values = self.source.read(self.stored_names[name])
@@ -112,23 +116,32 @@ class Checkpoint:
     path: Path
     options: CodecOptions
     bicodec: BiCodecConfig
-    lm: LanguageModelConfig
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.options = CodecOptions.read(path / "config.yaml")
         self.bicodec = BiCodecConfig.read(path / CODEC_DIR / "config.yaml")
         check_agreement(self.options, self.bicodec, path / CODEC_DIR / "config.yaml")
-        self.lm = LanguageModelConfig.read(path / LM_DIR / "config.json")
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> Checkpoint:
         """Opens and validates a checkpoint directory without reading values. Raises CheckpointError."""
-        checkpoint = cls(checkpoint_directory(path))
-        checkpoint._codec_weights.require_sound()
+        checkpoint = cls.open_codec(path)
         checkpoint._lm_weights.require_sound()
         _ = checkpoint.tokenizer_path
         return checkpoint
+
+    @classmethod
+    def open_codec(cls, path: str | PathLike[str]) -> Checkpoint:
+        """The same for a directory that may hold a codec only, as codec training exports it. Raises CheckpointError."""
+        checkpoint = cls(checkpoint_directory(path))
+        checkpoint._codec_weights.require_sound()
+        return checkpoint
+
+    @cached_property
+    def lm(self) -> LanguageModelConfig:
+        """Configuration of the language model. Raises CheckpointError."""
+        return LanguageModelConfig.read(self.path / LM_DIR / "config.json")
 
     @property
     def name(self) -> str:
@@ -175,9 +188,15 @@ class Checkpoint:
         return weights.source.map(stored), weights.source.dtype(stored)
 
     @property
+    def optional_directories(self) -> tuple[str, ...]:
+        """Directories of models that a checkpoint may lack: that of the semantic features, that of the aligner."""
+        aligner = self.options.aligner
+        return (self.options.features.directory, *((aligner,) if aligner else ()))
+
+    @property
     def wav2vec2_dir(self) -> Path:
         """Directory of the wav2vec2 model. Raises CheckpointError when it is not there."""
-        directory = self.path / WAV2VEC2_DIR
+        directory = self.path / self.options.features.directory
         if not directory.is_dir():
             raise CheckpointError(
                 f"{directory} is missing: cloning with a transcript and encoding need it; {GET},"
@@ -185,18 +204,27 @@ class Checkpoint:
             )
         return directory
 
+    @property
+    def aligner_dir(self) -> Path:
+        """Directory of the word recogniser. Raises CheckpointError when the checkpoint has none."""
+        if not self.options.aligner:
+            raise CheckpointError(f"{self.path} has no word recogniser (`aligner` in its config.yaml).")
+        return self.path / self.options.aligner
+
     @cached_property
     def wav2vec2(self) -> Wav2Vec2Config:
-        """Configuration of the wav2vec2 model. Raises CheckpointError."""
-        return Wav2Vec2Config.read(self.wav2vec2_dir / "config.json")
+        """Configuration of the wav2vec2 model. Raises CheckpointError, also when it does not fit the codec."""
+        file = self.wav2vec2_dir / "config.json"
+        config = Wav2Vec2Config.read(file)
+        check_features(self.options, self.bicodec, config, file)
+        return config
 
     def wav2vec2_tensors(self, layers: int | None = None) -> dict[str, Array]:
         """float32 values of the wav2vec2 model: names without `wav2vec2.`, pretraining heads dropped, folded.
 
         layers: read no more than the first so many transformer layers. Raises CheckpointError.
         """
-        weights = self._wav2vec2_weights.require_sound()
-        return {name: weights.read(name) for name in weights.expected if _layer(name) < (layers or MAX_LAYERS)}
+        return self._wav2vec2_weights.require_sound().read_layers(layers)
 
     @cached_property
     def codec_fingerprint(self) -> str:
@@ -208,7 +236,7 @@ class Checkpoint:
 
     def describe(self) -> dict[str, Any]:
         """Facts for people: sizes, rates, fingerprint, licence when known. Raises CheckpointError."""
-        has_wav2vec2 = (self.path / WAV2VEC2_DIR).is_dir()
+        has_wav2vec2 = (self.path / self.options.features.directory).is_dir()
         parameters = {"codec": _count(self._codec_weights), "language model": _count(self._lm_weights)}
         if has_wav2vec2:
             parameters["wav2vec2"] = _count(self._wav2vec2_weights)
@@ -247,8 +275,12 @@ class Checkpoint:
 
     @cached_property
     def _wav2vec2_weights(self) -> Weights:
-        expected = wav2vec2_shapes(self.wav2vec2)
-        return Weights.open(self.wav2vec2_dir, expected, WAV2VEC2_IGNORED, WAV2VEC2_OPTIONAL, prefix="wav2vec2.")
+        return wav2vec2_weights(self.wav2vec2_dir, self.wav2vec2)
+
+
+def wav2vec2_weights(directory: Path, config: Wav2Vec2Config) -> Weights:
+    """The tensors of a model in wav2vec2 architecture, inside a checkpoint or not. Raises CheckpointError."""
+    return Weights.open(directory, wav2vec2_shapes(config), WAV2VEC2_IGNORED, WAV2VEC2_OPTIONAL, prefix="wav2vec2.")
 
 
 @dataclass(frozen=True)
@@ -290,8 +322,10 @@ def check(path: str | PathLike[str]) -> CheckReport:
         ("codec", lambda: checkpoint._codec_weights),
         ("language model", lambda: checkpoint._lm_weights),
     ]
-    if (checkpoint.path / WAV2VEC2_DIR).exists():
+    if (checkpoint.path / checkpoint.options.features.directory).exists():
         openers.append(("wav2vec2", lambda: checkpoint._wav2vec2_weights))
+    if (aligner := _aligner_opener(checkpoint)) is not None:
+        openers.append(("aligner", aligner))
     for name, opener in openers:
         try:
             weights = opener()
@@ -333,6 +367,16 @@ def _existing(path: Path) -> Path:
     if not path.is_file():
         raise CheckpointError(f"{path} is missing; {GET}.")
     return path
+
+
+def _aligner_opener(checkpoint: Checkpoint) -> Callable[[], Weights] | None:
+    """How to open the word recogniser of a checkpoint that has one."""
+    from .aligner import AlignerConfig, aligner_weights
+
+    if not checkpoint.options.aligner:
+        return None
+    directory = checkpoint.aligner_dir
+    return lambda: aligner_weights(directory, AlignerConfig.read(directory / "config.json"))
 
 
 def _bad_values(weights: Weights) -> Iterator[str]:

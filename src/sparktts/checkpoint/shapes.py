@@ -7,10 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from .config import (
     BackboneConfig,
     BiCodecConfig,
+    Decoder,
     DecoderConfig,
     LanguageModelConfig,
     QuantizerConfig,
+    SourceFilterConfig,
     SpeakerEncoderConfig,
+    VocosConfig,
     Wav2Vec2Config,
 )
 
@@ -29,7 +32,7 @@ def bicodec_shapes(config: BiCodecConfig) -> Shapes:
     return dict(
         [
             *_prefixed("encoder.", _encoder(config.encoder)),
-            *_prefixed("decoder.", _wave_decoder(config.decoder)),
+            *_prefixed("decoder.", _decoder(config.decoder)),
             *_prefixed("quantizer.", _quantizer(config.quantizer)),
             *_prefixed("speaker_encoder.", _speaker_encoder(config.speaker_encoder)),
             *_prefixed("prenet.", _backbone_decoder(config.prenet)),
@@ -162,6 +165,20 @@ def _quantizer(c: QuantizerConfig) -> _Entries:
     yield from _conv("in_project", c.codebook_dim, c.input_dim, 1)
     yield from _conv("out_project", c.input_dim, c.codebook_dim, 1)
     yield "codebook.weight", (c.codebook_size, c.codebook_dim)
+
+
+def _decoder(c: Decoder) -> _Entries:
+    """The decoder of each type; those at the token rate are a backbone and one linear layer."""
+    if isinstance(c, DecoderConfig):
+        yield from _wave_decoder(c)
+        return
+    yield from _prefixed("backbone.", _backbone(c.backbone, c.input_channel, c.vocos_num_layers))
+    yield from _linear("head", _head_outputs(c), c.vocos_dim)
+
+
+def _head_outputs(c: VocosConfig | SourceFilterConfig) -> int:
+    """Magnitude and phase of each bin; or pitch, voicing and two envelopes."""
+    return c.n_fft + 2 if isinstance(c, VocosConfig) else 2 + 2 * c.bands
 
 
 def _wave_decoder(c: DecoderConfig) -> _Entries:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from ...errors import OptionError
@@ -17,6 +18,7 @@ def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> E
         import torch
     except ImportError:
         raise OptionError('The torch engine needs PyTorch: pip install "sparktts[torch]".') from None
+    from .aligner import CodecAligner
     from .codec import TorchCodec
     from .devices import DTYPES, choose_device, choose_dtype
     from .language_model import TorchLanguageModel
@@ -24,10 +26,12 @@ def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> E
     place = choose_device(device)
     precision = choose_dtype(dtype, place)
     name = next(key for key, value in DTYPES.items() if value == precision)
+    codec = cache(lambda: TorchCodec(checkpoint, place, torch.float32))
     return Engine(
         "torch",
         str(place),
         name,
-        codec=lambda: TorchCodec(checkpoint, place, torch.float32),
+        codec=codec,
         language_model=lambda: TorchLanguageModel(checkpoint, place, precision),
+        aligner=(lambda: CodecAligner(checkpoint, codec())) if checkpoint.options.aligner else None,
     )

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from ...audio.mel import MelSpectrogram
+from ...checkpoint.config import DecoderConfig
 from ...checkpoint.layout import Checkpoint
 from ...errors import AudioError, InvalidTokens
 from ...windows import windows
 from ..base import Samples, Tokens
 from .parts import BiCodecParts
+from .source_filter import SourceFilterDecoder, SourceState
 from .wav2vec2 import normalize
 
 # Tokens whose waveform is generated at a time, not counting the generator's own context on each side.
@@ -43,6 +45,7 @@ class TorchCodec:
         self.context = config.receptive_field
         self.fingerprint = checkpoint.codec_fingerprint
         self._config = config
+        self._reach = config.decoder.reach()
         self._mel = MelSpectrogram(**asdict(config.mel))
 
     @torch.inference_mode()
@@ -58,32 +61,56 @@ class TorchCodec:
     @torch.inference_mode()
     def semantic_tokens(self, audio: Samples) -> Tokens:
         """(T,) semantic tokens at 50 Hz. audio: (N,) whole clip. Raises AudioError."""
-        listener = self.parts.wav2vec2
-        self._check_audio(audio, listener.shortest)
-        signal = torch.from_numpy(normalize(np.asarray(audio, np.float32))).to(self.device)
-        features = listener(signal.unsqueeze(0))
+        features = self._features(audio)
         return _numpy_tokens(self.parts.quantizer.quantize(self.parts.encoder(features.transpose(1, 2))))
 
     @torch.inference_mode()
-    def decode(self, semantic: Tokens, speaker: Tokens, state: Any = None) -> tuple[Samples, Any]:
+    def features(self, audio: Samples) -> Samples:
+        """(T, values) semantic features at 50 Hz, one row for each semantic token. Raises AudioError."""
+        rows: Samples = self._features(audio)[0].cpu().numpy()
+        return rows
+
+    def _features(self, audio: Samples) -> Tensor:
+        """(1, T, values)."""
+        listener = self.parts.wav2vec2
+        self._check_audio(audio, listener.shortest)
+        signal = torch.from_numpy(normalize(np.asarray(audio, np.float32))).to(self.device)
+        heard: Tensor = listener(signal.unsqueeze(0))
+        return heard
+
+    @torch.inference_mode()
+    def decode(
+        self, semantic: Tokens, speaker: Tokens, state: Any = None, keep: tuple[int, int] | None = None
+    ) -> tuple[Samples, Any]:
         """Waveform of one window.
 
-        semantic: (T,) codes 0..8191 at 50 Hz; speaker: (32,) codes 0..4095; state: unused.
-        Returns (320*T,) float32 at 16 kHz in [-1, 1], and None. Raises InvalidTokens.
+        semantic: (T,) codes 0..8191 at 50 Hz; speaker: (32,) codes 0..4095; state: what the decode of the window
+        before returned; keep: start and stop of the tokens that are kept, the others being context (None: all).
+        Returns (320*T,) float32 at 16 kHz in [-1, 1], and the state at `stop`. Raises InvalidTokens.
         """
         voice = self._config.speaker_encoder
         codes = self._check_tokens(semantic, "semantic", self._config.quantizer.codebook_size)
         globals_ = self._check_tokens(speaker, "global", voice.codes, voice.token_num)
         condition = self.parts.speaker_decoder(globals_)
         features = self.parts.prenet(self.parts.quantizer.embed(codes), condition)
-        return self._generate(features + condition.unsqueeze(-1)), None
+        latent = features + condition.unsqueeze(-1)
+        if isinstance(self._config.decoder, DecoderConfig):
+            return self._generate(latent), None
+        decoder = self.parts.decoder
+        start, stop = keep or (0, latent.shape[-1])
+        if isinstance(decoder, SourceFilterDecoder):
+            wave, state = decoder.decode(latent, state or SourceState(), start, stop)
+        else:
+            wave = decoder(latent)
+        samples: Samples = wave[0].clamp(-1.0, 1.0).cpu().numpy()
+        return samples, state
 
     def _generate(self, features: Tensor) -> Samples:
         """(hop * T,) samples, in windows, as the signals are far larger. features: (1, channels, T)."""
         size = WAVE_WINDOW.get(self.device.type, WAVE_WINDOW_ACCELERATOR)
         generator = self.parts.wave_generator.to(self.dtype)
         samples = np.empty(features.shape[-1] * self.hop, np.float32)
-        for part in windows(features.shape[-1], size, self._config.decoder.reach()):
+        for part in windows(features.shape[-1], size, self._reach):
             piece = generator(features[..., part.first : part.last].to(self.dtype))
             kept = part.keep(piece[0], self.hop).float().cpu().numpy()
             samples[part.start * self.hop : part.stop * self.hop] = kept

@@ -9,15 +9,27 @@ from typing import TypeVar, cast
 import torch
 from torch import nn
 
+from ...checkpoint.config import Decoder, SourceFilterConfig, VocosConfig
 from ...checkpoint.layout import Checkpoint
 from .feature_networks import FeatureDecoder, SemanticEncoder
+from .source_filter import SourceFilterDecoder
 from .speaker_encoder import SpeakerDecoder, SpeakerEncoder
 from .vector_quantizer import SemanticQuantizer
-from .wav2vec2 import LAYERS, Wav2Vec2Features
+from .vocos_decoder import VocosDecoder
+from .wav2vec2 import Wav2Vec2Features
 from .wave_generator import WaveGenerator
 from .weights import build
 
 Module = TypeVar("Module", bound=nn.Module)
+
+
+def make_decoder(config: Decoder) -> WaveGenerator | VocosDecoder | SourceFilterDecoder:
+    """The network that turns features into samples, untrained."""
+    if isinstance(config, VocosConfig):
+        return VocosDecoder(config)
+    if isinstance(config, SourceFilterConfig):
+        return SourceFilterDecoder(config)
+    return WaveGenerator(config)
 
 
 class BiCodecParts:
@@ -68,23 +80,30 @@ class BiCodecParts:
         return self._read("postnet", lambda: FeatureDecoder(self.config.postnet))
 
     @property
+    def decoder(self) -> WaveGenerator | VocosDecoder | SourceFilterDecoder:
+        """What makes samples of features, of the type that the configuration names."""
+        return self._keep("decoder", self._load_decoder)
+
+    @property
     def wave_generator(self) -> WaveGenerator:
-        return self._keep("decoder", self._load_wave_generator)
+        """The published decoder; only where the configuration names it."""
+        return cast(WaveGenerator, self.decoder)
 
     def _load_wav2vec2(self) -> Wav2Vec2Features:
-        checkpoint = self.checkpoint
-        return Wav2Vec2Features.load(checkpoint.wav2vec2_dir, checkpoint.wav2vec2_tensors(LAYERS), self.device)
+        checkpoint, layers = self.checkpoint, self.checkpoint.options.features.layers
+        tensors = checkpoint.wav2vec2_tensors(max(layers))
+        return Wav2Vec2Features.load(checkpoint.wav2vec2_dir, tensors, self.device, layers)
 
     def _load_speaker_decoder(self) -> SpeakerDecoder:
         names = ("speaker_encoder.quantizer", "speaker_encoder.project")
         tensors = self.checkpoint.bicodec_tensors(*names)
         return build(lambda: SpeakerDecoder(self.config.speaker_encoder), tensors, "speaker_encoder", self.device)
 
-    def _load_wave_generator(self) -> WaveGenerator:
-        generator = self._build("decoder", lambda: WaveGenerator(self.config.decoder))
-        if self.device.type == "cpu":
-            generator.arrange_for_cpu()
-        return generator
+    def _load_decoder(self) -> WaveGenerator | VocosDecoder | SourceFilterDecoder:
+        decoder = self._build("decoder", lambda: make_decoder(self.config.decoder))
+        if isinstance(decoder, WaveGenerator) and self.device.type == "cpu":
+            decoder.arrange_for_cpu()
+        return decoder
 
     def _read(self, name: str, make: Callable[[], Module]) -> Module:
         return self._keep(name, lambda: self._build(name, make))

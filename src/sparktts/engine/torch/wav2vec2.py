@@ -12,32 +12,33 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ...checkpoint.config import FEATURE_LAYERS
+from ...checkpoint.config import Wav2Vec2Config as Wav2Vec2Shape
+from ...checkpoint.layout import wav2vec2_weights
 from ...errors import CheckpointError
 from .weights import load_tensors
 
-# Hidden states that are averaged; state n is the output of transformer layer n, counted from 1.
-# Source: arXiv 2503.01710, section 3.
-FEATURE_LAYERS = (11, 14, 16)
-LAYERS = max(FEATURE_LAYERS)
 # Masking is for training only; without it the model has no mask vector, which some exports lack.
-OVERRIDES = {"num_hidden_layers": LAYERS, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
+OVERRIDES = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}
 CHUNK_FRAMES = 500  # frames of the convolutional front end computed at a time, 10 s
 NORMALIZE_EPS = 1e-7
 
 
 class Wav2Vec2Features(nn.Module):
-    """Mean of three hidden states of wav2vec 2.0; layers above the last of them are left out.
+    """Mean of hidden states of a wav2vec 2.0 model of any size; layers above the last of them are left out.
 
     Source: arXiv 2503.01710, section 3; wav2vec 2.0: arXiv 2006.11477.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        """config: the model's config.json. Raises CheckpointError for a model without the layers needed."""
+    def __init__(self, config: Mapping[str, Any], layers: Sequence[int] = FEATURE_LAYERS) -> None:
+        """config: the model's config.json; layers: state n is the output of transformer layer n, counted from 1."""
         from transformers import Wav2Vec2Config, Wav2Vec2Model
 
         super().__init__()
-        settings = Wav2Vec2Config(**{**config, **OVERRIDES})
+        settings = Wav2Vec2Config(**{**config, **OVERRIDES, "num_hidden_layers": max(layers)})
         settings._attn_implementation = "sdpa"  # the eager one would hold every score of a long clip
+        self.layers = tuple(layers)
+        self.hidden_size = int(settings.hidden_size)
         self.model = Wav2Vec2Model(settings)
         self._unparametrize()
         self.stride, self.width = _frame_geometry(settings.conv_kernel, settings.conv_stride)
@@ -45,21 +46,34 @@ class Wav2Vec2Features(nn.Module):
         self.chunkable = settings.feat_extract_norm == "layer"
 
     @classmethod
-    def load(cls, directory: Path, tensors: Mapping[str, npt.NDArray[Any]], device: torch.device) -> Wav2Vec2Features:
+    def load(
+        cls,
+        directory: Path,
+        tensors: Mapping[str, npt.NDArray[Any]],
+        device: torch.device,
+        layers: Sequence[int] = FEATURE_LAYERS,
+    ) -> Wav2Vec2Features:
         """directory: holds config.json; tensors: Checkpoint.wav2vec2_tensors(). Raises CheckpointError."""
         path = directory / "config.json"
         config = json.loads(path.read_text(encoding="utf-8"))
         count = config.get("num_hidden_layers", 0)
-        if count <= LAYERS:
+        if count < max(layers):
             raise CheckpointError(
-                f"{path} describes {count} layers, but semantic tokens need more than {LAYERS}: use "
-                "wav2vec2-large-xlsr-53 as the official checkpoint ships it."
+                f"{path} describes {count} layers, but layer {max(layers)} is asked for: give layers that it has, "
+                "or the directory of a larger model."
             )
         with torch.device("meta"):
-            features = cls(config)
+            features = cls(config, layers)
         wanted = features.model.state_dict().keys()
         load_tensors(features.model, {name: tensors[name] for name in wanted if name in tensors})
         return features.to(device).eval()
+
+    @classmethod
+    def open(cls, directory: Path, layers: Sequence[int], device: torch.device) -> Wav2Vec2Features:
+        """A model outside a checkpoint: config.json with weights beside it. Raises CheckpointError."""
+        config = Wav2Vec2Shape.read(directory / "config.json")
+        weights = wav2vec2_weights(directory, config).require_sound()
+        return cls.load(directory, weights.read_layers(max(layers)), device, layers)
 
     @property
     def shortest(self) -> int:
@@ -76,13 +90,13 @@ class Wav2Vec2Features(nn.Module):
             nonlocal total
             total = total + (output[0] if isinstance(output, tuple) else output)
 
-        hooks = [encoder.layers[n - 1].register_forward_hook(collect) for n in FEATURE_LAYERS]
+        hooks = [encoder.layers[n - 1].register_forward_hook(collect) for n in self.layers]
         try:
             encoder(frames)
         finally:
             for hook in hooks:
                 hook.remove()
-        return total / len(FEATURE_LAYERS)
+        return total / len(self.layers)
 
     def _local_features(self, audio: Tensor) -> Tensor:
         """(B, T, channels): the convolutional front end, in pieces, as its signals are far larger."""

@@ -1,0 +1,170 @@
+"""The decoders at the token rate: shapes, receptive field, windows, the source, bad configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+torch = pytest.importorskip("torch")
+
+from safetensors.torch import save_file  # noqa: E402
+
+from sparktts.checkpoint.config import BiCodecConfig, SourceFilterConfig, VocosConfig  # noqa: E402
+from sparktts.checkpoint.layout import Checkpoint  # noqa: E402
+from sparktts.checkpoint.shapes import bicodec_shapes  # noqa: E402
+from sparktts.engine.torch.codec import TorchCodec  # noqa: E402
+from sparktts.engine.torch.parts import make_decoder  # noqa: E402
+from sparktts.engine.torch.source_filter import SourceFilterDecoder, impulses, position_noise  # noqa: E402
+from sparktts.errors import CheckpointError  # noqa: E402
+from sparktts.windows import decode_in_windows  # noqa: E402
+
+SIZE = {"input_channel": 64, "vocos_dim": 32, "vocos_intermediate_dim": 48, "vocos_num_layers": 2}
+Writer = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def write(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Writer:
+    """Writes the mini checkpoint's codec with another decoder, untrained; no language model beside it."""
+
+    def writer(**decoder: Any) -> Path:
+        directory = tmp_path_factory.mktemp("codec")
+        (directory / "BiCodec").mkdir()
+        (directory / "config.yaml").write_bytes((mini / "config.yaml").read_bytes())
+        config = yaml.safe_load((mini / "BiCodec" / "config.yaml").read_text())
+        config["audio_tokenizer"]["decoder"] = decoder
+        path = directory / "BiCodec" / "config.yaml"
+        path.write_text(yaml.safe_dump(config))
+        torch.manual_seed(1)
+        parts = BiCodecConfig.read(path)
+        values = {n: v for n, v in Checkpoint.open(mini).bicodec_tensors().items() if not n.startswith("decoder.")}
+        state = {name: torch.from_numpy(array) for name, array in values.items()}
+        state.update({f"decoder.{name}": value for name, value in make_decoder(parts.decoder).state_dict().items()})
+        state["decoder.head.weight"] *= 8  # so that what the network hears is heard
+        save_file(
+            {name: value.contiguous() for name, value in state.items()}, directory / "BiCodec" / "model.safetensors"
+        )
+        return directory
+
+    return writer
+
+
+@pytest.fixture(scope="module", params=["vocos", "source_filter"])
+def codec(request: pytest.FixtureRequest, write: Writer) -> TorchCodec:
+    return TorchCodec(Checkpoint.open_codec(write(type=request.param, **SIZE)))
+
+
+def tokens(count: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(2)
+    return rng.integers(0, 8192, count), rng.integers(0, 4096, 32)
+
+
+def test_decoding_gives_hop_samples_a_token_and_the_same_again(codec: TorchCodec) -> None:
+    semantic, speaker = tokens(30)
+    samples, _ = codec.decode(semantic, speaker)
+    assert samples.shape == (30 * 320,)
+    assert samples.dtype == np.float32
+    assert np.isfinite(samples).all()
+    assert 1e-3 < samples.std() < 1
+    assert np.array_equal(codec.decode(semantic, speaker)[0], samples)
+
+
+@pytest.mark.parametrize("window", [1, 17, 64])
+def test_windows_give_the_samples_of_one_decode(codec: TorchCodec, window: int) -> None:
+    semantic, speaker = tokens(230)
+    whole, _ = codec.decode(semantic, speaker)
+    parts = decode_in_windows(codec, semantic, speaker, window)
+    assert np.abs(parts - whole).max() <= 1e-4 * np.abs(whole).max()
+
+
+@pytest.mark.parametrize("kind", [VocosConfig, SourceFilterConfig])
+def test_the_reach_of_a_decoder_is_that_of_its_configuration(kind: type[Any]) -> None:
+    config = kind(**SIZE)
+    torch.manual_seed(0)
+    decoder = make_decoder(config).eval()
+    x = torch.randn(1, 64, 80)
+    changed = x.clone()
+    changed[..., 40] += 5
+
+    def frames(values: torch.Tensor) -> torch.Tensor:
+        if isinstance(decoder, SourceFilterDecoder):  # pitch aside: the phase runs on for ever
+            controls = decoder.controls(values)
+            flat = torch.full((1, 80), 5.0)
+            samples = decoder.synthesize(controls, flat, torch.sigmoid(controls.voicing))
+        else:
+            samples = decoder(values)
+        return samples.view(80, 320)
+
+    with torch.no_grad():
+        moved = (frames(x) - frames(changed)).abs().amax(1).gt(1e-7).nonzero().flatten()
+    assert 40 - int(moved[0]) <= config.reach()
+    assert int(moved[-1]) - 40 <= config.reach()
+    assert int(moved[-1]) - 40 >= config.reach() - 1  # no wider than needed
+
+
+def test_the_tensors_are_those_that_the_configuration_names(write: Writer) -> None:
+    for kind in ("vocos", "source_filter"):
+        config = Checkpoint.open_codec(write(type=kind, **SIZE)).bicodec
+        expected = {
+            n.removeprefix("decoder."): s for n, s in bicodec_shapes(config).items() if n.startswith("decoder.")
+        }
+        assert {n: tuple(v.shape) for n, v in make_decoder(config.decoder).state_dict().items()} == expected
+        assert asdict(config.decoder)["input_channel"] == 64
+
+
+@pytest.mark.parametrize(
+    ("decoder", "message"),
+    [
+        ({"type": "wavenet"}, "`audio_tokenizer.decoder.type` is 'wavenet', but there are wave_generator, vocos"),
+        ({"type": "vocos", **SIZE, "n_fft": 1000}, "`audio_tokenizer.decoder.n_fft` must be an even multiple"),
+        ({"type": "vocos", **SIZE, "kernel_size": 4}, "must be odd"),
+        ({"type": "source_filter", **SIZE, "n_fft": 512}, "`audio_tokenizer.decoder.n_fft` must be even and 2 to 4"),
+        ({"type": "source_filter", **SIZE, "f0_min": 700}, "`audio_tokenizer.decoder.f0_min` must be below"),
+        ({"type": "vocos", **{**SIZE, "input_channel": 63}}, "must equal `prenet.out_channels`, 64"),
+        ({"type": "vocos", **SIZE, "hop": 160}, "160 samples per token, but the top config.yaml says 320"),
+    ],
+)
+def test_bad_decoders_are_refused(decoder: dict[str, Any], message: str, mini: Path, tmp_path: Path) -> None:
+    config = yaml.safe_load((mini / "BiCodec" / "config.yaml").read_text())
+    config["audio_tokenizer"]["decoder"] = decoder
+    (tmp_path / "BiCodec").mkdir()
+    (tmp_path / "config.yaml").write_bytes((mini / "config.yaml").read_bytes())
+    (tmp_path / "BiCodec" / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(CheckpointError) as error:
+        Checkpoint.open_codec(tmp_path)
+    assert message in str(error.value)
+
+
+def test_noise_is_white_and_a_function_of_position() -> None:
+    noise = position_noise(torch.arange(200_000))
+    assert torch.equal(noise[1000:2000], position_noise(torch.arange(1000, 2000)))
+    assert abs(noise.mean()) < 0.01
+    assert abs(noise.std() - 1) < 0.01
+    for lag in (1, 2, 320):
+        assert abs((noise[lag:] * noise[:-lag]).mean()) < 0.01
+
+
+@pytest.mark.parametrize("f0", [61.0, 133.7, 400.0])
+def test_the_impulse_train_has_the_pitch_unit_power_and_no_aliases(f0: float) -> None:
+    cycles = torch.arange(16000, dtype=torch.float64) * f0 / 16000
+    train = impulses((cycles - cycles.round()).float()[None], torch.full((1, 16000), f0), 16000)[0]
+    assert abs(train.square().mean() - 1) < 0.02
+    spectrum = torch.fft.rfft(train * torch.hann_window(16000)).abs()
+    peaks = (spectrum > 0.3 * spectrum.max()).nonzero().flatten().double()
+    assert len(peaks) >= int(8000 / f0) - 2
+    assert ((peaks / f0) - (peaks / f0).round()).abs().max() < 2 / f0  # within two bins of a harmonic
+
+
+def test_a_constant_pitch_is_heard_as_that_pitch() -> None:
+    decoder = SourceFilterDecoder(SourceFilterConfig(**SIZE)).eval()
+    with torch.no_grad():
+        controls = decoder.controls(torch.randn(1, 64, 50))._replace(noise=torch.full((1, 50, 80), -12.0))
+        samples = decoder.synthesize(controls, torch.full((1, 50), float(np.log(200.0))), torch.ones(1, 50))[0]
+    spectrum = torch.fft.rfft(samples * torch.hann_window(len(samples))).abs()
+    strongest = spectrum.argsort(descending=True)[:5] * 16000 / len(samples)
+    assert all(abs(f / 200 - round(f / 200)) < 0.02 for f in strongest.tolist())

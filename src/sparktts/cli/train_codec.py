@@ -1,0 +1,55 @@
+"""sparktts train codec: the codec from recordings, or a better decoder for one that is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from . import options
+from .console import note
+
+
+def train_codec(
+    config: Annotated[Path, options.argument("CONFIG.yaml", "What to train, on what; see docs/train-codec.md.")],
+    set: Annotated[
+        list[str] | None,
+        options.option(
+            None, "--set", "KEY=VALUE", "Changes a setting, such as run.steps=100. Default: as in the file."
+        ),
+    ] = None,
+    export: Annotated[
+        Path | None,
+        options.option(
+            options.OUTPUT, "--export", "DIR", "Write the codec into this model directory at the end. Default: no."
+        ),
+    ] = None,
+    export_only: Annotated[
+        bool,
+        options.option(options.OUTPUT, "--export-only", None, "Export what the run has now, without training."),
+    ] = False,
+    which: Annotated[
+        str,
+        options.option(options.OUTPUT, "--which", "NAME", "Checkpoint to export: newest, best or a step."),
+    ] = "newest",
+) -> None:
+    """Train the codec, or its decoder alone; a run that was stopped goes on.
+
+    sparktts train codec codec.yaml --export models/mine
+    """
+    from ..errors import OptionError
+    from ..train import require_extra
+
+    if export_only and export is None:
+        raise OptionError("--export-only needs --export DIR.")
+    require_extra()
+    from ..train.codec.export import export as write
+    from ..train.codec.options import CodecTraining
+    from ..train.codec.trainer import train
+    from ..train.options import read_options
+
+    chosen = read_options(config, CodecTraining, set or ())
+    if not export_only:
+        done = train(chosen)
+        note(f"{chosen.run.out}: {done:,} of {chosen.run.steps:,} steps done.")
+    if export is not None:
+        note(f"{write(chosen.run.out, export, which)}: the codec is there.")

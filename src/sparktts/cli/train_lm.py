@@ -1,0 +1,61 @@
+"""sparktts train lm: the language model, from scratch, from Qwen2.5, or from a Spark-TTS checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from . import options
+from .console import note
+
+
+def train_lm(
+    config: Annotated[Path, options.argument("CONFIG.yaml", "What to train, on what; see docs/train-lm.md.")],
+    set: Annotated[
+        list[str] | None,
+        options.option(
+            None, "--set", "KEY=VALUE", "Changes a setting, such as run.steps=100. Default: as in the file."
+        ),
+    ] = None,
+    export: Annotated[
+        Path | None,
+        options.option(options.OUTPUT, "--export", "DIR", "Write a model directory at the end. Default: no."),
+    ] = None,
+    export_only: Annotated[
+        bool,
+        options.option(options.OUTPUT, "--export-only", None, "Export what the run has now, without training."),
+    ] = False,
+    which: Annotated[
+        str,
+        options.option(options.OUTPUT, "--which", "NAME", "Checkpoint to export: newest, best or a step."),
+    ] = "best",
+    dtype: Annotated[
+        str, options.option(options.OUTPUT, "--dtype", "NAME", "Precision of the exported weights: fp32 or bf16.")
+    ] = "fp32",
+) -> None:
+    """Train the language model, whole or by LoRA; a run that was stopped goes on.
+
+    sparktts train lm lm.yaml --export models/mine
+    """
+    from ..errors import OptionError
+    from ..train import require_extra
+
+    if export_only and export is None:
+        raise OptionError("--export-only needs --export DIR.")
+    if dtype not in ("fp32", "bf16"):
+        raise OptionError(f"--dtype must be fp32 or bf16, not {dtype!r:.40}.")
+    if export is not None and export.exists():
+        raise OptionError(f"{export} exists already; give a new directory to export to.")
+    require_extra()
+    from ..train.lm.export import export_run
+    from ..train.lm.options import LanguageModelOptions
+    from ..train.lm.trainer import train
+    from ..train.options import read_options
+    from ..train.run import launch
+
+    chosen = read_options(config, LanguageModelOptions, set or ())
+    if not export_only:
+        done = launch(chosen.run, train, chosen, config=chosen)
+        note(f"{chosen.run.out}: {done:,} of {chosen.run.steps:,} steps done.")
+    if export is not None:
+        note(f"{export_run(chosen, export, which, 'bf16' if dtype == 'bf16' else 'fp32')}: the model is there.")

@@ -1,0 +1,1 @@
+"""Training of the codec: `sparktts train codec CONFIG.yaml`."""

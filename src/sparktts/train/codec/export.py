@@ -1,0 +1,100 @@
+"""A run's averaged weights as a checkpoint that the engine reads."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ...audio.mel import MelSpectrogram
+from ...checkpoint.layout import CODEC_DIR, Checkpoint
+from ...errors import CheckpointError, OptionError
+from ...files import replacing, write_atomically
+from ..options import read_options
+from ..run import load_checkpoint
+from .model import CodecModel
+from .options import CodecTraining
+from .trainer import codec_config, codec_section
+
+
+def export(run: Path, target: Path, which: str = "newest") -> Path:
+    """Writes BiCodec/, the feature model and config.yaml into `target`, a new or an existing checkpoint.
+
+    run: directory of a run; which: `newest`, `best` or a step. What else is in `target` stays as it is, a language
+    model among it. Returns target. Raises CheckpointError, OptionError.
+    """
+    from safetensors.torch import save_file
+
+    options = read_options(run / "config.yaml", CodecTraining)
+    path = _chosen(run, which)
+    state = load_checkpoint(path)["state"]
+    config = codec_config(options)
+    model = CodecModel(config, MelSpectrogram(**asdict(config.mel)), options.stage).prepare()
+    try:
+        model.load_state_dict(state["averaged"])
+    except (RuntimeError, KeyError) as error:
+        raise CheckpointError(
+            f"{path} does not fit {run / 'config.yaml'}: {' '.join(str(error).split())[:200]}"
+        ) from None
+    try:
+        (target / CODEC_DIR).mkdir(parents=True, exist_ok=True)
+        with replacing(target / CODEC_DIR / "model.safetensors") as temporary:
+            save_file(model.folded(), temporary)
+        section = yaml.safe_dump({"audio_tokenizer": codec_section(options)}, sort_keys=False)
+        write_atomically(target / CODEC_DIR / "config.yaml", section.encode())
+        _write_top(options, config.mel.sample_rate, config.hop, target)
+    except OSError as error:
+        raise OptionError(f"{target} cannot be written: {error.strerror or error}.") from None
+    Checkpoint.open_codec(target)
+    return target
+
+
+def _chosen(run: Path, which: str) -> Path:
+    folder = run / "checkpoints"
+    if which == "newest":
+        found = sorted(folder.glob("step-*.pt"), key=lambda path: int(path.stem[5:]))
+        if not found:
+            raise OptionError(f"{run} holds no checkpoint yet: train first.")
+        return found[-1]
+    return folder / ("best.pt" if which == "best" else f"step-{which}.pt")
+
+
+def _write_top(options: CodecTraining, sample_rate: int, hop: int, target: Path) -> None:
+    """The top config.yaml: that of init_from or of the target, with what the codec decides; and the feature model."""
+    content: dict[str, Any] = {}
+    before = options.init_from
+    for place in (target, before):
+        if place is not None and (place / "config.yaml").is_file() and not content:
+            content = yaml.safe_load((place / "config.yaml").read_text(encoding="utf-8")) or {}
+    content.update(sample_rate=sample_rate, latent_hop_length=hop)
+    content.setdefault("ref_segment_duration", int(options.data.reference_seconds))
+    content.setdefault("segment_duration", options.data.segment_seconds)
+    content.setdefault("volume_normalize", True)
+    content.setdefault("highpass_cutoff_freq", 40)
+    source = options.features.model
+    if source is not None:
+        layers = options.features.layers or (Checkpoint.open_codec(before).options.features.layers if before else ())
+        content["features"] = {"directory": source.resolve().name, "layers": list(layers)}
+    elif before is not None:
+        source = Checkpoint.open_codec(before).wav2vec2_dir if options.stage == "all" else _feature_model(before)
+    write_atomically(target / "config.yaml", yaml.safe_dump(content, sort_keys=False).encode())
+    if source is not None:
+        _copy_model(source, target / source.resolve().name)
+
+
+def _feature_model(checkpoint: Path) -> Path | None:
+    directory = checkpoint / Checkpoint.open_codec(checkpoint).options.features.directory
+    return directory if directory.is_dir() else None
+
+
+def _copy_model(source: Path, target: Path) -> None:
+    if target.exists() and target.samefile(source):
+        return
+    target.mkdir(exist_ok=True)
+    for path in sorted(source.iterdir()):
+        if path.suffix in (".json", ".safetensors", ".bin", ".md"):
+            with replacing(target / path.name) as temporary:
+                shutil.copyfile(path, temporary)

@@ -1,0 +1,117 @@
+"""What a codec training can be told; see docs/train-codec.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ..options import RunOptions, bounded
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """shards: what `sparktts prepare` wrote; validation: another such folder, or null: `validation_clips` are held out.
+
+    root: where the audio is, if the shards do not say it (or say it wrong). batch: segments per process and step.
+    cache_mb: memory for decoded clips; loaders: threads that read ahead.
+    """
+
+    shards: Path
+    root: Path | None = None
+    validation: Path | None = None
+    validation_clips: int = bounded(8, low=0)
+    segment_seconds: float = bounded(2.4, low=0.2, high=60)
+    reference_seconds: float = bounded(6.0, low=0.5, high=60)
+    batch: int = bounded(16, low=1)
+    cache_mb: int = bounded(1000, low=0)
+    loaders: int = bounded(1, low=1, high=64)
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """model: directory of a model in wav2vec2 architecture, null: that of init_from. layers: hidden states averaged.
+
+    cache: folder for the features of all clips, computed once; null: computed for every batch.
+    """
+
+    model: Path | None = None
+    layers: tuple[int, ...] | None = None
+    cache: Path | None = None
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """AdamW for the generator and for the discriminators; the rate falls exponentially from the first to the last."""
+
+    rate: float = bounded(1e-4, low=0, high=1)
+    last_rate: float = bounded(1e-5, low=0, high=1)
+    warmup: int = bounded(0, low=0)
+    betas: tuple[float, ...] = (0.8, 0.9)
+    weight_decay: float = bounded(0.01, low=0, high=1)
+    clip: float = bounded(1.0, low=0)
+    ema: float = bounded(0.999, low=0, high=0.99999)
+
+    def __post_init__(self) -> None:
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError("`betas` must be two numbers below 1")
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """Weights of the losses; 0 leaves one out. mel_windows: STFT windows of the mel loss, in samples."""
+
+    mel: float = bounded(15.0, low=0)
+    adversarial: float = bounded(1.0, low=0)
+    features: float = bounded(1.0, low=0)
+    quantizer: float = bounded(1.0, low=0)
+    speaker: float = bounded(1.0, low=0)
+    postnet: float = bounded(1.0, low=0)
+    f0: float = bounded(1.0, low=0)
+    voicing: float = bounded(1.0, low=0)
+    mel_windows: tuple[int, ...] = bounded((32, 64, 128, 256, 512, 1024, 2048), low=16, high=1 << 14)
+
+
+@dataclass(frozen=True)
+class DiscriminatorOptions:
+    """start: step at which they begin, null: never. crop_seconds: what they hear of a segment, null: all of it.
+
+    period_channels: one width per layer; 32 128 512 1024 1024 are those of HiFi-GAN, narrow ones train on a CPU.
+    """
+
+    start: int | None = 0
+    crop_seconds: float | None = None
+    periods: tuple[int, ...] = bounded((2, 3, 5, 7, 11), low=1, high=100)
+    period_channels: tuple[int, ...] = bounded((32, 128, 512, 1024, 1024), low=1, high=4096)
+    windows: tuple[int, ...] = bounded((2048, 1024, 512), low=32, high=1 << 14)
+    window_channels: int = bounded(32, low=1, high=1024)
+
+
+@dataclass(frozen=True)
+class CodecTraining:
+    """One training.
+
+    stage: `all`, or `decoder`: encoder, quantisers and tokens stay as they are, tokens come from the shards.
+    init_from: a checkpoint to go on from. model: section `audio_tokenizer` of BiCodec/config.yaml, merged over that of
+    init_from; parts whose configuration differs start untrained.
+    speaker_warmup: steps during which the continuous x-vector is the condition.
+    """
+
+    run: RunOptions
+    data: DataOptions
+    features: FeatureSource = FeatureSource()
+    model: dict[str, Any] = field(default_factory=dict)
+    stage: Literal["all", "decoder"] = "all"
+    init_from: Path | None = None
+    optimizer: OptimizerOptions = OptimizerOptions()
+    losses: LossOptions = LossOptions()
+    discriminators: DiscriminatorOptions = DiscriminatorOptions()
+    speaker_warmup: int = bounded(1000, low=0)
+
+    def __post_init__(self) -> None:
+        if self.init_from is None and not self.model:
+            raise ValueError("give `model`, the codec's dimensions, or `init_from`, a checkpoint")
+        if self.init_from is None and self.stage == "decoder":
+            raise ValueError("`stage: decoder` needs `init_from`, the checkpoint whose tokens stay")
+        if self.init_from is None and (self.features.model is None or not self.features.layers):
+            raise ValueError("`features` needs `model` and `layers`, as there is no `init_from`")

@@ -1,0 +1,73 @@
+"""The semantic quantiser while it learns: its losses, and entries that nothing falls on get a new place."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...checkpoint.config import QuantizerConfig
+from ...engine.torch.vector_quantizer import SemanticQuantizer
+from ..run import Run
+
+DECAY = 0.99
+CANDIDATES = 2048  # vectors of each process among which new entries are drawn
+GRACE = 1.5  # thresholds that a moved entry is counted as at first: it has 40 steps to be of use
+JITTER = 0.01  # of their deviation, so that no two are equal
+
+
+class Quantized(NamedTuple):
+    vectors: Tensor  # (B, input_dim, T)
+    tokens: Tensor  # (B, T)
+    latent: Tensor  # (B, codebook_dim, T), what was quantised
+    loss: Tensor
+
+
+class LearningQuantizer(SemanticQuantizer):
+    """The same network with a running count of frames per entry and step, `cluster_size`, as in published files."""
+
+    cluster_size: Tensor
+
+    def __init__(self, config: QuantizerConfig) -> None:
+        super().__init__(config)
+        self.config = config
+        self.register_buffer("cluster_size", torch.zeros(config.codebook_size))
+
+    def learn(self, z: Tensor) -> Quantized:
+        """z: (B, input_dim, T). The loss pulls frames to their entries, and entries to their frames."""
+        latent = self.in_project(z)
+        tokens = self._nearest(latent)
+        entries = self.codebook(tokens).transpose(1, 2)
+        commitment = F.mse_loss(latent, entries.detach())
+        codebook = F.mse_loss(entries, latent.detach())
+        loss = self.config.commitment * commitment + self.config.codebook_loss_weight * codebook
+        return Quantized(self.out_project(latent + (entries - latent).detach()), tokens, latent, loss)
+
+    @torch.no_grad()
+    def revive(self, run: Run, tokens: Tensor, latent: Tensor, generator: np.random.Generator) -> Tensor:
+        """Counts, and moves entries that hardly anything falls on to frames of this step. Returns which moved.
+
+        Equal in all processes: counts are summed, frames gathered, generator shared.
+        The threshold is that of the configuration, in frames per step, scaled where a step has fewer frames than
+        there are entries.
+        """
+        counts = run.sum(torch.bincount(tokens.flatten(), minlength=len(self.cluster_size)).float())
+        frames = float(tokens.numel() * run.world_size)
+        share = frames / len(self.cluster_size)
+        self.cluster_size.mul_(DECAY).add_(counts, alpha=1 - DECAY)
+        threshold = self.config.threshold_ema_dead_code * min(1.0, share)
+        dead = (self.cluster_size < threshold).nonzero().flatten()
+        if not len(dead):
+            return dead
+        own = latent.detach().float().transpose(1, 2).flatten(0, 1)
+        own = own[torch.linspace(0, len(own) - 1, min(len(own), CANDIDATES), device=own.device).long()]
+        found = run.gather(own)
+        picked = generator.choice(len(found), len(dead), replace=len(dead) > len(found))
+        noise = torch.from_numpy(generator.standard_normal((len(dead), found.shape[1])).astype(np.float32))
+        new = found[torch.from_numpy(picked).to(found.device)]
+        self.codebook.weight[dead] = new + JITTER * found.std(dim=0) * noise.to(new.device)
+        self.cluster_size[dead] = GRACE * threshold
+        return dead

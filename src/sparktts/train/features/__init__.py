@@ -1,0 +1,1 @@
+"""Training of a small semantic-feature encoder in wav2vec2 architecture, distilled from a larger encoder."""

@@ -1,0 +1,1 @@
+"""Training of the language model: sequences, packing, network, loss, adapters, export."""

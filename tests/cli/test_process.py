@@ -22,7 +22,7 @@ from .test_voices import a_voice
 HEAVY = ("torch", "transformers", "av", "wetext", "soxr", "tokenizers", "huggingface_hub", "scipy")
 COMMANDS = (
     (),
-    *(("say",), ("clone",), ("encode",), ("decode",)),
+    *(("say",), ("clone",), ("encode",), ("decode",), ("eval",)),
     *(("voices", name) for name in ("list", "show", "remove", "import", "export")),
     *(("model", name) for name in ("info", "check", "download", "convert")),
 )

@@ -10,7 +10,8 @@ import typer
 
 from .. import __version__
 from ..errors import OptionError
-from . import clone, decode, encode, model, say, voices
+from . import clone, decode, encode, model, prepare, say, train, voices
+from . import eval as evaluation
 
 app = typer.Typer(
     help="Speech from text in Chinese and English: clone voices, create voices, read long text.",
@@ -25,6 +26,9 @@ app.command("clone")(clone.clone)
 app.add_typer(voices.app, name="voices")
 app.command("encode")(encode.encode)
 app.command("decode")(decode.decode)
+app.command("eval")(evaluation.evaluate)
+app.command("prepare")(prepare.prepare)
+app.add_typer(train.app, name="train")
 app.add_typer(model.app, name="model")
 
 # The base of typer's own usage errors, by a public name: typer has moved it between modules.

@@ -72,6 +72,10 @@ class Bar:
         """Shows how many utterances are done."""
         self._show("Speaking", done, total)
 
+    def counting(self, name: str, done: int, total: int) -> None:
+        """Shows how much of something is done."""
+        self._show(name, done, total)
+
     def _show(self, name: str, done: int, total: int | None) -> None:
         if self.progress is not None:
             task = self.progress.task_ids[0]

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CheckpointError, OptionError
+from ..files import replacing
 from .fields import read_json
 from .stored import FLOATS, STORED_TYPES, Array, StoredTensor
 
@@ -262,15 +263,11 @@ def write_safetensors(target: Path, plans: Sequence[TensorPlan]) -> None:
 @contextmanager
 def atomic_file(target: Path) -> Iterator[BinaryIO]:
     """A binary file that appears under its name only when complete. Raises OptionError."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with replacing(target) as temporary, temporary.open("wb") as file:
             yield file
-        temporary.replace(target)
     except OSError as error:
         raise OptionError(f"{target} cannot be written: {error.strerror or error}.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _header(plans: Sequence[TensorPlan]) -> bytes:

@@ -247,3 +247,9 @@ DownloadOutput = Annotated[
 Json = Annotated[bool, option(OUTPUT, "--json", None, "Print JSON on stdout. Default: sentences for people.")]
 Quiet = Annotated[bool, option(OUTPUT, "--quiet -q", None, "Print errors only. Default: progress, a summary, notes.")]
 Force = Annotated[bool, option(OUTPUT, "--force", None, "Replace a voice of that name. Default: refuse.")]
+
+# Of every training.
+Settings = Annotated[
+    list[str] | None,
+    option(None, "--set", "KEY=VALUE", "Changes a setting, such as run.steps=100. Default: as in the file."),
+]

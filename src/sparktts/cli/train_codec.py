@@ -11,12 +11,7 @@ from .console import note
 
 def train_codec(
     config: Annotated[Path, options.argument("CONFIG.yaml", "What to train, on what; see docs/train-codec.md.")],
-    set: Annotated[
-        list[str] | None,
-        options.option(
-            None, "--set", "KEY=VALUE", "Changes a setting, such as run.steps=100. Default: as in the file."
-        ),
-    ] = None,
+    set: options.Settings = None,
     export: Annotated[
         Path | None,
         options.option(

@@ -11,12 +11,7 @@ from .console import result, shown
 
 def train_features(
     config: Annotated[Path, options.argument("CONFIG.yaml", "What to train, on what; see docs/train-features.md.")],
-    set: Annotated[
-        list[str] | None,
-        options.option(
-            None, "--set", "KEY=VALUE", "Changes a setting, such as run.steps=100. Default: as in the file."
-        ),
-    ] = None,
+    set: options.Settings = None,
 ) -> None:
     """Train a small feature encoder on a larger one's features; a run that was stopped goes on.
 

@@ -11,12 +11,7 @@ from .console import note
 
 def train_lm(
     config: Annotated[Path, options.argument("CONFIG.yaml", "What to train, on what; see docs/train-lm.md.")],
-    set: Annotated[
-        list[str] | None,
-        options.option(
-            None, "--set", "KEY=VALUE", "Changes a setting, such as run.steps=100. Default: as in the file."
-        ),
-    ] = None,
+    set: options.Settings = None,
     export: Annotated[
         Path | None,
         options.option(options.OUTPUT, "--export", "DIR", "Write a model directory at the end. Default: no."),

@@ -11,6 +11,7 @@ import torch
 from sparktts.checkpoint.aligner import AlignerConfig
 from sparktts.data.align import AlignerSource, add_word_times
 from sparktts.data.build import prepare
+from sparktts.data.hearing import FeatureSource
 from sparktts.data.shards import read_shards
 from sparktts.engine.torch.aligner import AlignerNetwork
 from sparktts.errors import OptionError
@@ -53,7 +54,7 @@ def test_words_get_times_that_cover_the_clip(prepared: Path, mini: Path, tmp_pat
 
 def test_clips_that_do_not_say_their_words_leave_with_the_reason(prepared: Path, mini: Path, tmp_path: Path) -> None:
     aligner = write_aligner(tmp_path / "aligner", mini, -1e-6)
-    add_word_times(prepared, AlignerSource(str(aligner), str(mini), device="cpu"))
+    add_word_times(prepared, AlignerSource(str(aligner), FeatureSource(str(mini)), device="cpu"))
     assert list(read_shards(prepared)) == []
     lines = (prepared / "rejected.jsonl").read_text(encoding="utf-8").splitlines()
     assert {json.loads(line)["reason"] for line in lines} == {"poor_alignment"}
@@ -64,5 +65,5 @@ def test_clips_without_phonemes_are_an_error(manifest: Path, mini: Path, tmp_pat
     prepare(manifest, tmp_path / "out", workers=1)
     aligner = write_aligner(tmp_path / "aligner", mini, -1e6)
     with pytest.raises(OptionError, match="--phonemes"):
-        add_word_times(tmp_path / "out", AlignerSource(str(aligner), str(mini), device="cpu"))
+        add_word_times(tmp_path / "out", AlignerSource(str(aligner), FeatureSource(str(mini)), device="cpu"))
     assert len(list(read_shards(tmp_path / "out"))) == 3

@@ -27,7 +27,9 @@ from sparktts.data.shards import read_shards, shard_metadata, shard_name, shard_
 from sparktts.data.summary import write_summary
 from sparktts.data.tokens import CodecSource, add_tokens
 from sparktts.engine import load_engine
+from sparktts.engine.torch.codec import TorchCodec
 from sparktts.errors import OptionError
+from sparktts.train.features.student import Student, StudentOptions
 
 from ..cli.runner import Result, run
 from .conftest import write_list
@@ -53,6 +55,33 @@ def test_tokens_are_those_of_the_codec(prepared: Path, mini: Path, tmp_path: Pat
         assert clip.global_tokens == tuple(codec.speaker_tokens(window).tolist())
         assert clip.codec == codec.fingerprint
         assert len(clip.semantic) == pytest.approx(clip.duration * 50, abs=2)
+
+
+def test_a_codec_may_hear_through_another_encoder_whose_features_are_kept(
+    prepared: Path, mini: Path, tmp_path: Path
+) -> None:
+    checkpoint, cache = Checkpoint.open(mini), tmp_path / "cache"
+    layers = ",".join(str(layer) for layer in checkpoint.options.features.layers)
+    command = ["prepare", prepared, "--codec", mini, "--device", "cpu", "--features", checkpoint.wav2vec2_dir]
+    result = run(*command, "--layers", layers, "--features-cache", cache)
+    assert result.code == 0, result.stderr
+    kept = {path: np.load(path) for path in cache.rglob("*.npy")}
+    assert len(kept) == len(list(read_shards(prepared))) == 3
+    codec = load_engine(checkpoint, device="cpu").codec
+    assert isinstance(codec, TorchCodec)
+    expected = {tuple(codec.quantize(features).tolist()) for features in kept.values()}
+    assert {clip.semantic for clip in read_shards(prepared)} == expected
+    for clip in read_shards(prepared):
+        samples = normalize_volume(open_audio(tmp_path, clip.audio))
+        own = codec.features(samples)
+        assert min(np.abs(own - f).max() for f in kept.values() if f.shape == own.shape) < 2e-3 * np.abs(own).max()
+
+
+def test_features_of_another_width_are_refused(prepared: Path, mini: Path, tmp_path: Path) -> None:
+    Student(StudentOptions(16, 1, 2, 32, (8,), (400,), (320,), 4, 2), 16).export(tmp_path / "other")
+    result = run("prepare", prepared, "--codec", mini, "--features", tmp_path / "other", "--layers", "1")
+    assert (result.code, "have 16 values, but the codec" in result.stderr) == (2, True), result.stderr
+    assert all(clip.semantic is None for clip in read_shards(prepared))
 
 
 def test_tokens_go_on_where_they_stopped(prepared: Path, mini: Path) -> None:

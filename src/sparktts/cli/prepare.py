@@ -11,6 +11,7 @@ from . import options
 from .console import Bar, note, progress_bar, result_json
 
 if TYPE_CHECKING:
+    from ..data.hearing import FeatureSource
     from ..data.tokens import CodecSource
 
 _CLIPS, _WORK = "Clips", "Work"
@@ -75,13 +76,22 @@ def prepare(
             options.MODEL,
             "--features",
             "DIR|FILE",
-            "What the aligner listens through: a model, wav2vec2 or Whisper. Default: that of --codec or --aligner.",
+            "Hear clips through this model, wav2vec2 or Whisper. Default: that of --codec or --aligner.",
         ),
     ] = None,
     layers: Annotated[
         str | None,
         options.option(
             options.MODEL, "--layers", "N,N", "Layers of --features that are averaged. Default: as the model says."
+        ),
+    ] = None,
+    features_cache: Annotated[
+        Path | None,
+        options.option(
+            options.MODEL,
+            "--features-cache",
+            "DIR",
+            "Folder with features of a training, used again here. Default: nothing is kept.",
         ),
     ] = None,
     engine: options.Engine = "auto",
@@ -107,17 +117,20 @@ def prepare(
     sparktts prepare prepared --codec pretrained_models/Spark-TTS-0.5B
     """
     from ..data.build import prepare as build
+    from ..data.hearing import FeatureSource
     from ..data.prepare import PrepareOptions
     from ..data.summary import write_summary
 
     settings = PrepareOptions(min_seconds, max_seconds, speed_outliers, guess_gender, phonemes)
     if output is None and codec is None and aligner is None:
         raise OptionError("Name the folder for the shards: --output DIR.")
-    if aligner is None and (features or layers):
-        raise OptionError("--features and --layers say what an aligner listens through; give --aligner DIR too.")
-    numbers = _layers(layers)
+    if aligner is None and codec is None and (features or layers or features_cache):
+        raise OptionError("--features, --layers and --features-cache need --aligner DIR or --codec DIR.")
+    if features is None and (layers or features_cache):
+        raise OptionError("--layers and --features-cache belong to a model: name it by --features.")
     out = output or source
-    model = None if codec is None else _codec(codec, engine, device)
+    heard = None if features is None else FeatureSource(str(features), _layers(layers), _text(features_cache))
+    model = None if codec is None else _codec(codec, engine, device, heard)
     try:
         with progress_bar(quiet) as bar:
             watcher = _Watcher(bar, quiet)
@@ -137,8 +150,8 @@ def prepare(
             if aligner is not None:
                 from ..data.align import AlignerSource, add_word_times
 
-                through = str(features or (model.checkpoint if model else aligner))
-                times = AlignerSource(str(aligner), through, numbers, device)
+                through = heard or FeatureSource(model.checkpoint if model else str(aligner))
+                times = AlignerSource(str(aligner), through, device)
                 add_word_times(out, times, workers=later, force=force, watcher=watcher)
             if model is not None:
                 from ..data.tokens import add_tokens
@@ -180,12 +193,16 @@ class _Watcher:
         self.bar.progress.update(task, description=phase, completed=done, total=total, count=f"{done}/{total}{more}")
 
 
-def _codec(name: str, engine: str, device: str) -> CodecSource:
+def _codec(name: str, engine: str, device: str, features: FeatureSource | None) -> CodecSource:
     """The codec of a model directory or a downloaded model. Raises CheckpointError."""
     from ..checkpoint.download import resolve
     from ..data.tokens import CodecSource
 
-    return CodecSource(str(resolve(name)), engine, device)
+    return CodecSource(str(resolve(name)), engine, device, features)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _layers(text: str | None) -> tuple[int, ...]:

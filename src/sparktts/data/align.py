@@ -11,48 +11,40 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import AudioError, OptionError
 from . import folder, passes
-from .audio_source import open_audio
 from .build import Silent, Watcher
+from .hearing import FeatureSource
 from .prepare import output_schema
-from .schema import pyarrow
+from .schema import pyarrow, to_clips
 from .shards import read_table, shard_paths, shard_rows, source_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from ..engine.torch.aligner import Aligner
-    from ..train.features.extractors import Encoder
+    from ..train.features.cache import ClipFeatures
 
 
 @dataclass(frozen=True)
 class AlignerSource:
-    """Which word recogniser, and what it listens through.
-
-    aligner: its directory, or a checkpoint with one; features: a checkpoint, a directory in wav2vec2's layout, or a
-    file of Whisper's weights, the same that the aligner was trained with; layers: whose outputs are averaged, empty:
-    what the checkpoint says.
-    """
+    """Which word recogniser, its directory or a checkpoint with one, and the features that it was trained with."""
 
     aligner: str
-    features: str
-    layers: tuple[int, ...] = ()
+    features: FeatureSource
     device: str = "auto"
 
 
-def align_batch(table: pa.Table, aligner: Aligner, encoder: Encoder, root: str) -> pa.Table:
+def align_batch(table: pa.Table, aligner: Aligner, heard_clips: ClipFeatures) -> pa.Table:
     """Fills the column word_times of clips that have words.
 
-    table: rows of a shard; root: the folder that `audio` is relative to. Returns the columns of `output_schema`; a clip
-    in which its words are not heard has a reason in `rejected`.
+    table: rows of a shard. Returns the columns of `output_schema`; a clip in which its words are not heard has a reason
+    in `rejected`.
     """
-    from ..train.features.extractors import encode_clip
-
     rows: list[dict[str, Any]] = [{**row, "rejected": None, "detail": None, "flags": []} for row in table.to_pylist()]
     heard, features = [], []
-    for row in rows:
+    for row, clip in zip(rows, to_clips(table), strict=True):
         try:
-            if row["words"]:
-                features.append(encode_clip(encoder, open_audio(root, row["audio"]), aligner.device))
+            if clip.words:
+                features.append(heard_clips.of(clip))
                 heard.append(row)
         except (AudioError, OptionError) as error:
             row |= {"rejected": "unreadable", "detail": str(error)}
@@ -89,8 +81,9 @@ def add_word_times(
     watcher.note(
         f"{sum(map(shard_rows, missing))} clips in '{out}' get word times from the aligner '{source.aligner}'."
     )
-    align = partial(_align, source=source, root=str(source_folder(out)))
-    start = partial(_start, source=source, workers=workers)
+    root = str(source_folder(out))
+    align = partial(_align, source=source, root=root)
+    start = partial(_start, source=source, root=root, workers=workers)
     if missing:
         passes.rewrite(missing, align, {"aligner": name}, "Aligning", workers, start, watcher)
     folder.write_rejected(out)
@@ -113,25 +106,19 @@ def _fingerprint(source: AlignerSource) -> str:
     return digest.hexdigest()[:16]
 
 
-def _start(source: AlignerSource, workers: int) -> None:
-    _loaded(source)
+def _start(source: AlignerSource, root: str, workers: int) -> None:
+    _loaded(source, root)
     passes.share_cores(workers)
 
 
 def _align(part: passes.Part, source: AlignerSource, root: str) -> pa.Table:
-    aligner, encoder = _loaded(source)
-    return align_batch(part.table, aligner, encoder, root)
+    return align_batch(part.table, *_loaded(source, root))
 
 
 @lru_cache(maxsize=1)
-def _loaded(source: AlignerSource) -> tuple[Aligner, Encoder]:
+def _loaded(source: AlignerSource, root: str) -> tuple[Aligner, ClipFeatures]:
     from ..engine.torch.aligner import Aligner
     from ..engine.torch.devices import choose_device
-    from ..train.features.extractors import EncoderOptions, open_encoder
 
-    path, device = Path(source.features), choose_device(source.device)
-    try:
-        options = EncoderOptions(path, "whisper" if path.is_file() else "wav2vec2", source.layers)
-    except ValueError as error:
-        raise OptionError(f"--features '{path}': {error}; name them by --layers.") from None
-    return Aligner.load(Path(source.aligner), device), open_encoder(options, device)
+    device = choose_device(source.device)
+    return Aligner.load(Path(source.aligner), device), source.features.open(Path(root), device)

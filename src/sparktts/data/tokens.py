@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from os import PathLike
@@ -16,26 +17,41 @@ from ..errors import AudioError, InvalidTokens, OptionError
 from . import folder, passes
 from .audio_source import open_audio
 from .build import Silent, Watcher
+from .hearing import FeatureSource
 from .prepare import output_schema
-from .schema import pyarrow
+from .schema import Clip, pyarrow, to_clips
 from .shards import shard_paths, shard_rows, source_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..engine.base import Codec
+    from ..engine.base import Codec, Tokens
 
 
 @dataclass(frozen=True)
 class CodecSource:
-    """Which codec, computed where; a process loads it once. checkpoint: directory."""
+    """Which codec, computed where; a process loads it once. checkpoint: directory.
+
+    features: what it hears through, null: its own model; for a codec that was trained with an encoder too large to be
+    part of its checkpoint.
+    """
 
     checkpoint: str
     engine: str = "auto"
     device: str = "auto"
+    features: FeatureSource | None = None
 
 
-def token_batch(table: pa.Table, codec: Codec, root: str, volume_normalize: bool = True) -> pa.Table:
+@dataclass(frozen=True)
+class Listener:
+    """A codec and how it hears. semantic: tokens of a clip whose samples are given."""
+
+    codec: Codec
+    semantic: Callable[[Clip, Samples], Tokens]
+    volume_normalize: bool = True
+
+
+def token_batch(table: pa.Table, listener: Listener, root: str) -> pa.Table:
     """Adds the columns semantic, global_tokens and codec.
 
     table: rows of a shard; root: the folder that `audio` is relative to. The semantic tokens are those of the whole,
@@ -43,11 +59,11 @@ def token_batch(table: pa.Table, codec: Codec, root: str, volume_normalize: bool
     up to 6 s. Returns the columns of `output_schema`; a clip whose audio is gone has a reason in `rejected`.
     """
     rows = []
-    for row in table.to_pylist():
+    for row, clip in zip(table.to_pylist(), to_clips(table), strict=True):
         row |= {"rejected": None, "detail": None, "flags": []}
         try:
-            semantic, speaker = _tokens(open_audio(root, row["audio"]), codec, volume_normalize)
-            row |= {"semantic": semantic, "global_tokens": speaker, "codec": codec.fingerprint}
+            semantic, speaker = _tokens(clip, open_audio(root, clip.audio), listener)
+            row |= {"semantic": semantic, "global_tokens": speaker, "codec": listener.codec.fingerprint}
         except (AudioError, InvalidTokens, OptionError) as error:
             row |= {"rejected": "unreadable", "detail": str(error)}
         rows.append(row)
@@ -81,35 +97,48 @@ def add_tokens(
     total = sum(map(shard_rows, missing))
     watcher.note(f"{total} clips in '{out}' get the tokens of the codec {name} of '{source.checkpoint}'{done}.")
     extra = {"codec": name, "codebook": checkpoint.bicodec.quantizer.codebook_size}
-    encode = partial(_encode, source=source, root=str(source_folder(out)))
-    start = partial(_start, source=source, workers=workers)
+    root = str(source_folder(out))
+    encode = partial(_encode, source=source, root=root)
+    start = partial(_start, source=source, root=root, workers=workers)
     if missing:
         passes.rewrite(missing, encode, extra, "Listening", workers, start, watcher)
     folder.write_rejected(out)
 
 
-def _start(source: CodecSource, workers: int) -> None:
-    _loaded(source)
+def _start(source: CodecSource, root: str, workers: int) -> None:
+    _loaded(source, root)
     passes.share_cores(workers)
 
 
 def _encode(part: passes.Part, source: CodecSource, root: str) -> pa.Table:
-    codec, volume_normalize = _loaded(source)
-    return token_batch(part.table, codec, root, volume_normalize)
+    return token_batch(part.table, _loaded(source, root), root)
 
 
 @lru_cache(maxsize=1)
-def _loaded(source: CodecSource) -> tuple[Codec, bool]:
+def _loaded(source: CodecSource, root: str) -> Listener:
     from ..checkpoint.layout import Checkpoint
     from ..engine import load_engine
 
     checkpoint = Checkpoint.open_codec(source.checkpoint)
-    codec = load_engine(checkpoint, source.engine, source.device).codec
-    return codec, checkpoint.options.volume_normalize
+    normalize = checkpoint.options.volume_normalize
+    if source.features is None:
+        codec = load_engine(checkpoint, source.engine, source.device).codec
+        return Listener(codec, lambda _, samples: codec.semantic_tokens(samples), normalize)
+    from ..engine.torch.codec import TorchCodec
+    from ..engine.torch.devices import choose_device
+
+    hearing = TorchCodec(checkpoint, choose_device(source.device))
+    heard = source.features.open(Path(root), hearing.device)
+    if heard.dim != checkpoint.bicodec.encoder.input_channels:
+        raise OptionError(
+            f"The features of '{source.features.path}' have {heard.dim} values, but the codec '{source.checkpoint}' "
+            f"hears {checkpoint.bicodec.encoder.input_channels}: name the encoder that it was trained with."
+        )
+    return Listener(hearing, lambda clip, _: hearing.quantize(heard.of(clip)), normalize)
 
 
-def _tokens(samples: Samples, codec: Codec, volume_normalize: bool) -> tuple[list[int], list[int]]:
-    if volume_normalize:
+def _tokens(clip: Clip, samples: Samples, listener: Listener) -> tuple[list[int], list[int]]:
+    if listener.volume_normalize:
         samples = normalize_volume(samples)
-    voice = reference_window(trim_silence(samples, codec.sample_rate), "whole")
-    return codec.semantic_tokens(samples).tolist(), codec.speaker_tokens(voice).tolist()
+    voice = reference_window(trim_silence(samples, listener.codec.sample_rate), "whole")
+    return listener.semantic(clip, samples).tolist(), listener.codec.speaker_tokens(voice).tolist()

@@ -16,20 +16,18 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..checkpoint.aligner import AlignerConfig
-from ..data.audio_source import open_audio
 from ..data.schema import Clip
 from ..data.shards import read_shards, source_folder
 from ..engine.torch.aligner import Aligner, AlignerNetwork, Alignment, pad_features, split_symbols
-from ..errors import AudioError, CheckpointError, OptionError
+from ..errors import CheckpointError, OptionError
 from ..files import write_atomically
-from .features.cache import FeatureCache
+from .features.cache import CACHE_DIR, ClipFeatures
 from .features.extractors import Encoder, EncoderOptions, open_encoder
 from .options import RunOptions, bounded
 from .run import Run
 
 EXPORT_DIR = "aligner"
 SHUFFLE = 1  # purpose of the random numbers that order the clips
-TELL_EVERY = 200  # clips
 STANDARDIZED = 200  # clips that tell the features' mean and deviation
 POOR_SHARE = 0.002  # of well transcribed clips that the thresholds may refuse
 MARGIN = 1.5  # the thresholds lie so many times further from certainty than that
@@ -161,23 +159,14 @@ def known_symbols() -> list[str]:
 
 
 def listen(run: Run, options: AlignerOptions, clips: Sequence[Clip], encoder: Encoder) -> list[Spoken]:
-    """Features of every clip, computed once and kept in the run's directory; clips that cannot be read are left out.
+    """Features of every clip, kept in `features.cache` or the run's directory; unreadable clips are left out.
 
-    Each process computes its share. Raises OptionError when the disk is full.
+    Raises OptionError when the disk is full.
     """
-    root = source_folder(options.shards)
-    cache = FeatureCache(run.out, root, options.features, encoder, run.device)
-    missing = [clip for clip in clips[run.rank :: run.world_size] if not cache.path(clip).exists()]
-    for count, clip in enumerate(missing, start=1):
-        try:
-            cache.get(clip, open_audio(root, clip.audio))
-        except AudioError as error:
-            run.say(f"Left out: {error}")
-        if count % TELL_EVERY == 0:
-            run.say(f"Listened to {count} of {len(missing)} clips.")
-    run.barrier()
-    spoken = [Spoken(clip.id, cache.path(clip), clip.words or ()) for clip in clips]
-    return [clip for clip in spoken if clip.path.exists()]
+    heard = ClipFeatures(source_folder(options.shards), options.features, encoder, run.device, run.out / CACHE_DIR)
+    heard.fill(run, clips)
+    spoken = [(path, clip) for clip in clips if (path := heard.path(clip)) is not None and path.exists()]
+    return [Spoken(clip.id, path, clip.words or ()) for path, clip in spoken]
 
 
 def split(spoken: Sequence[Spoken], held_out: int) -> tuple[list[Spoken], list[Spoken]]:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -61,7 +62,15 @@ class TorchCodec:
     @torch.inference_mode()
     def semantic_tokens(self, audio: Samples) -> Tokens:
         """(T,) semantic tokens at 50 Hz. audio: (N,) whole clip. Raises AudioError."""
-        features = self._features(audio)
+        return self._quantize(self._features(audio))
+
+    @torch.inference_mode()
+    def quantize(self, features: npt.NDArray[Any]) -> Tokens:
+        """(T,) semantic tokens of features that another encoder gave. features: (T, values) at 50 Hz."""
+        return self._quantize(torch.from_numpy(np.array(features, np.float32)).to(self.device).unsqueeze(0))
+
+    def _quantize(self, features: Tensor) -> Tokens:
+        """features: (1, T, values)."""
         return _numpy_tokens(self.parts.quantizer.quantize(self.parts.encoder(features.transpose(1, 2))))
 
     @torch.inference_mode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -13,6 +13,7 @@ from ...audio.mel import MelSpectrogram
 from ...checkpoint.layout import CODEC_DIR, Checkpoint
 from ...errors import CheckpointError, OptionError
 from ...files import replacing, write_atomically
+from ..features.extractors import is_checkpoint
 from ..options import read_options
 from ..run import load_checkpoint
 from .model import CodecModel
@@ -74,20 +75,32 @@ def _write_top(options: CodecTraining, sample_rate: int, hop: int, target: Path)
     content.setdefault("segment_duration", options.data.segment_seconds)
     content.setdefault("volume_normalize", True)
     content.setdefault("highpass_cutoff_freq", 40)
-    source = options.features.model
-    if source is not None:
-        layers = options.features.layers or (Checkpoint.open_codec(before).options.features.layers if before else ())
-        content["features"] = {"directory": source.resolve().name, "layers": list(layers)}
-    elif before is not None:
-        source = Checkpoint.open_codec(before).wav2vec2_dir if options.stage == "all" else _feature_model(before)
+    model = _feature_model(options)
+    if model is not None:
+        content["features"] = {"directory": model.directory.name, "layers": list(model.layers)}
     write_atomically(target / "config.yaml", yaml.safe_dump(content, sort_keys=False).encode())
-    if source is not None:
-        _copy_model(source, target / source.resolve().name)
+    if model is not None:
+        _copy_model(model.directory, target / model.directory.name)
 
 
-def _feature_model(checkpoint: Path) -> Path | None:
-    directory = checkpoint / Checkpoint.open_codec(checkpoint).options.features.directory
-    return directory if directory.is_dir() else None
+class _FeatureModel(NamedTuple):
+    directory: Path
+    layers: tuple[int, ...]
+
+
+def _feature_model(options: CodecTraining) -> _FeatureModel | None:
+    """What the checkpoint hears through; None after Whisper, which `sparktts train features` makes a small one of."""
+    source = options.features
+    if source is not None and source.kind == "whisper":
+        return None
+    if source is not None and not is_checkpoint(source.path):
+        return _FeatureModel(source.path.resolve(), source.layers)
+    path = source.path if source is not None else options.init_from
+    assert path is not None
+    checkpoint = Checkpoint.open_codec(path)
+    directory = checkpoint.path / checkpoint.options.features.directory
+    layers = (source.layers if source else ()) or checkpoint.options.features.layers
+    return _FeatureModel(directory.resolve(), layers) if directory.is_dir() else None
 
 
 def _copy_model(source: Path, target: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ..features.extractors import EncoderOptions
 from ..options import RunOptions, bounded
 
 
@@ -26,18 +27,6 @@ class DataOptions:
     batch: int = bounded(16, low=1)
     cache_mb: int = bounded(1000, low=0)
     loaders: int = bounded(1, low=1, high=64)
-
-
-@dataclass(frozen=True)
-class FeatureSource:
-    """model: directory of a model in wav2vec2 architecture, null: that of init_from. layers: hidden states averaged.
-
-    cache: folder for the features of all clips, computed once; null: computed for every batch.
-    """
-
-    model: Path | None = None
-    layers: tuple[int, ...] | None = None
-    cache: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +81,7 @@ class CodecTraining:
     """One training.
 
     stage: `all`, or `decoder`: encoder, quantisers and tokens stay as they are, tokens come from the shards.
+    features: what hears the speech; null: the model of init_from; without `cache` it hears every batch anew.
     init_from: a checkpoint to go on from. model: section `audio_tokenizer` of BiCodec/config.yaml, merged over that of
     init_from; parts whose configuration differs start untrained.
     speaker_warmup: steps during which the continuous x-vector is the condition.
@@ -99,7 +89,7 @@ class CodecTraining:
 
     run: RunOptions
     data: DataOptions
-    features: FeatureSource = FeatureSource()
+    features: EncoderOptions | None = None
     model: dict[str, Any] = field(default_factory=dict)
     stage: Literal["all", "decoder"] = "all"
     init_from: Path | None = None
@@ -113,5 +103,5 @@ class CodecTraining:
             raise ValueError("give `model`, the codec's dimensions, or `init_from`, a checkpoint")
         if self.init_from is None and self.stage == "decoder":
             raise ValueError("`stage: decoder` needs `init_from`, the checkpoint whose tokens stay")
-        if self.init_from is None and (self.features.model is None or not self.features.layers):
-            raise ValueError("`features` needs `model` and `layers`, as there is no `init_from`")
+        if self.init_from is None and self.features is None:
+            raise ValueError("give `features`, the encoder that hears the speech, or `init_from`, a checkpoint")

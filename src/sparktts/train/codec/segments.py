@@ -22,8 +22,8 @@ from ...data.audio_source import open_audio
 from ...data.schema import Clip
 from ...data.shards import read_shards, source_folder
 from ...errors import OptionError
+from ..features.cache import ClipFeatures
 from ..run import Run
-from .features import FeatureCache, FeatureExtractor
 from .options import DataOptions
 
 ORDER, PLACES = 11, 12  # purposes of random numbers
@@ -137,12 +137,11 @@ class Segments:
         recordings: Recordings,
         options: DataOptions,
         needs: Needs,
-        extractor: FeatureExtractor | None = None,
-        cache: FeatureCache | None = None,
+        heard: ClipFeatures | None = None,
     ) -> None:
         """Raises OptionError if the clips lack what is needed."""
         self.run, self.recordings, self.options, self.needs = run, recordings, options, needs
-        self.extractor, self.cache = extractor, cache
+        self.heard = heard
         self.hop = recordings.hop
         self.size = max(1, round(options.segment_seconds * 16000 / self.hop))
         # One token more: feature models give one frame less than there are tokens.
@@ -200,22 +199,17 @@ class Segments:
         wanted: dict[str, Any] = {}
         length = len(audio) // hop
         features = None
-        if self.needs.features:
-            if self.cache is not None:
-                length = min(length, self.cache.length(index))
-            else:
-                assert self.extractor is not None
-                features = self.extractor(audio)
-                length = min(length, len(features))
+        if self.heard is not None:
+            features = self.heard.of(clip)
+            length = min(length, len(features))
         if self.needs.tokens:
             length = min(length, len(clip.semantic or ()))
         start = int(generator.integers(0, max(1, length - size + 1)))
         stop = start + size
         wanted["audio"] = _exactly(audio[start * hop : stop * hop], size * hop)
         wanted["first"] = np.int64(start * hop)
-        if self.needs.features:
-            frames = self.cache.frames(index, start, stop) if self.cache else features[start:stop]  # type: ignore[index]
-            wanted["features"] = _exactly(np.asarray(frames, np.float32), size).T
+        if features is not None:
+            wanted["features"] = _exactly(np.asarray(features[start:stop], np.float32), size).T
         if self.needs.reference:
             wanted["reference"] = self._reference(audio, start * hop, stop * hop, generator)
         if self.needs.tokens:

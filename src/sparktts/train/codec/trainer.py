@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,9 +16,10 @@ from ...checkpoint.config import BiCodecConfig, SourceFilterConfig
 from ...checkpoint.fields import Section
 from ...checkpoint.layout import CODEC_DIR, Checkpoint
 from ...errors import CheckpointError, OptionError
+from ..features.cache import ClipFeatures
+from ..features.extractors import EncoderOptions, open_encoder
 from ..run import Metrics, Run, launch
 from .discriminators import Discriminators
-from .features import FeatureCache, FeatureExtractor, Wav2Vec2Extractor
 from .losses import adversarial_loss, discriminator_loss, feature_loss, mel_distance, resolutions
 from .model import Averaged, CodecModel, Made, SyncedBatchNorm
 from .options import CodecTraining
@@ -120,22 +120,24 @@ class CodecTrainer:
             tokens=options.stage == "decoder",
             pitch=isinstance(config.decoder, SourceFilterConfig),
         )
-        extractor = make_extractor(options, before, run.device) if needs.features else None
-        if extractor is not None and extractor.dim != config.encoder.input_channels:
-            raise OptionError(
-                f"The features have {extractor.dim} values, but `model.encoder.input_channels` is "
-                f"{config.encoder.input_channels}: make them equal."
-            )
+        heard = held_heard = None
+        if needs.features:
+            source = feature_source(options)
+            encoder = open_encoder(source, run.device)
+            if encoder.dim != config.encoder.input_channels:
+                raise OptionError(
+                    f"The features have {encoder.dim} values, but `model.encoder.input_channels` is "
+                    f"{config.encoder.input_channels}: make them equal."
+                )
+            heard = ClipFeatures(root, source, encoder, run.device)
+            held_heard = ClipFeatures(held_root, source, encoder, run.device)
+            heard.fill(run, clips)
         recordings = Recordings(clips, root, config.hop, options.data.cache_mb)
-        cache = None
-        if extractor is not None and options.features.cache is not None:
-            cache = FeatureCache(options.features.cache, extractor, [clip.audio for clip in clips])
-            cache.fill(run, recordings.samples)
-        segments = Segments(run, recordings, options.data, needs, extractor, cache)
+        segments = Segments(run, recordings, options.data, needs, heard)
         validation = None
         if held:
             held_recordings = Recordings(held, held_root, config.hop, options.data.cache_mb)
-            validation = Validation(run, held_recordings, extractor, options.data.reference_seconds)
+            validation = Validation(run, held_recordings, held_heard, options.data.reference_seconds)
         trainer = cls(run, options, model, segments, validation)
         trainer.announce()
         return trainer
@@ -263,13 +265,9 @@ class CodecTrainer:
             group["lr"] = rate
 
 
-def make_extractor(options: CodecTraining, before: Checkpoint | None, device: torch.device) -> FeatureExtractor:
-    """The feature extractor that the options name. Raises CheckpointError."""
-    source = options.features
-    if source.model is not None:
-        layers = source.layers or (before.options.features.layers if before else None)
-        if not layers:
-            raise OptionError("`features.model` needs `features.layers`, the hidden states to average.")
-        return Wav2Vec2Extractor.open(Path(source.model), layers, device)
-    assert before is not None
-    return Wav2Vec2Extractor.of(before, device)
+def feature_source(options: CodecTraining) -> EncoderOptions:
+    """The encoder that the options name, or that of the checkpoint that they go on from."""
+    if options.features is not None:
+        return options.features
+    assert options.init_from is not None
+    return EncoderOptions(options.init_from)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ...audio.reference import reference_window
 from ...audio.samples import Samples
+from ..features.cache import ClipFeatures
 from ..run import Metrics, Run
-from .features import FeatureExtractor
 from .losses import mel_distance, mel_spectrogram, resolutions
 from .model import CodecModel
 from .segments import Recordings
@@ -25,11 +25,9 @@ HEARD = 4  # clips whose sound goes to TensorBoard
 class Validation:
     """Whole clips through tokens and back."""
 
-    def __init__(
-        self, run: Run, recordings: Recordings, extractor: FeatureExtractor | None, reference_seconds: float
-    ) -> None:
-        """extractor None: tokens come from the shards."""
-        self.run, self.recordings, self.extractor, self.seconds = run, recordings, extractor, reference_seconds
+    def __init__(self, run: Run, recordings: Recordings, heard: ClipFeatures | None, reference_seconds: float) -> None:
+        """heard None: tokens come from the shards."""
+        self.run, self.recordings, self.heard, self.seconds = run, recordings, heard, reference_seconds
         self._features: dict[int, Tensor] = {}
 
     @torch.no_grad()
@@ -71,12 +69,13 @@ class Validation:
     def _tokens(self, model: CodecModel, index: int, audio: Samples) -> tuple[Tensor, Tensor, float | None]:
         device = next(model.parameters()).device
         clip = self.recordings.clips[index]
-        if self.extractor is None:
+        if self.heard is None:
             count = len(audio) // model.config.hop
             semantic = torch.tensor(clip.semantic, dtype=torch.int64, device=device)[None, :count]
             return semantic, torch.tensor(clip.global_tokens, dtype=torch.int64, device=device)[None], None
         if index not in self._features:
-            self._features[index] = torch.from_numpy(np.asarray(self.extractor(audio), np.float32))
+            count = len(audio) // model.config.hop
+            self._features[index] = torch.from_numpy(np.array(self.heard.of(clip)[:count], np.float32))
         reference = torch.from_numpy(reference_window(audio, "first-6s", self.seconds)).to(device)[None]
         features = self._features[index].to(device).T[None]
         tokens, voice = model.tokens(features, reference)

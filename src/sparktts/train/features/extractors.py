@@ -25,11 +25,13 @@ class EncoderOptions:
 
     kind, path: wav2vec2: a checkpoint, or a directory in wav2vec2's layout; whisper: a file of Whisper's weights.
     layers: whose outputs are averaged, counted from 1; empty: what the checkpoint says (only for checkpoints).
+    cache: folder in which the features of clips are kept for whatever listens through the same encoder.
     """
 
     path: Path
     kind: Literal["wav2vec2", "whisper"] = "wav2vec2"
     layers: tuple[int, ...] = ()
+    cache: Path | None = None
 
     def __post_init__(self) -> None:
         if any(layer < 1 for layer in self.layers) or len(set(self.layers)) < len(self.layers):

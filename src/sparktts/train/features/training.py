@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...audio.loudness import normalize_volume
 from ...audio.samples import Samples
 from ...data.audio_source import SAMPLE_RATE, open_audio
 from ...data.schema import Clip
@@ -20,7 +21,7 @@ from ...data.shards import read_shards, source_folder
 from ...errors import OptionError
 from ..options import RunOptions, bounded
 from ..run import Run
-from .cache import FeatureCache, Features
+from .cache import CACHE_DIR, ClipFeatures, Features
 from .extractors import HOP, EncoderOptions, open_encoder
 from .student import Precision, Student, StudentOptions
 
@@ -35,8 +36,9 @@ class FeaturesOptions:
 
     shards: folder that `sparktts prepare` wrote; seconds: of speech in a row of a batch; cosine_weight: of 1 - cosine
     beside the mean absolute error, which is measured in units of the teacher's mean magnitude; cache: the teacher hears
-    every clip once, and its features are kept in the run's directory (for 512 values, 180 MB an hour); without, it
-    hears the rows of each batch; held_out: clips that only validation hears; dtype: of the exported weights.
+    every clip once, and its features are kept in `teacher.cache` or the run's directory (for 512 values, 180 MB an
+    hour); without, it hears the rows of each batch; held_out: clips that only validation hears; dtype: of the exported
+    weights.
     """
 
     run: RunOptions
@@ -75,10 +77,10 @@ class Speech:
         return float(sum(clip.duration for clip in self.clips)) / 3600
 
     def read(self, clip: Clip) -> Samples:
-        """(N,) samples at 16 kHz. Raises AudioError."""
-        return open_audio(self.root, clip.audio)
+        """(N,) samples at 16 kHz and normal volume. Raises AudioError."""
+        return normalize_volume(open_audio(self.root, clip.audio))
 
-    def row(self, rng: np.random.Generator, frames: int, cache: FeatureCache | None = None) -> tuple[Samples, Features]:
+    def row(self, rng: np.random.Generator, frames: int, cache: ClipFeatures | None = None) -> tuple[Samples, Features]:
         """(320 * frames,) samples cut from clips that follow each other, and the teacher's (frames, dim) features.
 
         Clips are drawn alike, however long. Without a cache the features are empty.
@@ -89,7 +91,7 @@ class Speech:
         while total < stop:
             clip = self.clips[int(rng.integers(len(self.clips)))]
             samples = self.read(clip)
-            features = cache.get(clip, samples) if cache else np.zeros((len(samples) // HOP, 0), np.float16)
+            features = cache.of(clip) if cache else np.zeros((len(samples) // HOP, 0), np.float16)
             count = min(len(features), len(samples) // HOP)
             if not pieces:  # begin anywhere in the first clip
                 stop = frames + int(rng.integers(max(1, count - frames // 2)))
@@ -109,7 +111,7 @@ def train(run: Run, options: FeaturesOptions) -> int:
     optimizer = torch.optim.AdamW(
         student.parameters(), options.learning_rate, betas=BETAS, weight_decay=options.weight_decay
     )
-    cache = FeatureCache(run.out, speech.root, options.teacher, teacher, run.device)
+    cache = ClipFeatures(speech.root, options.teacher, teacher, run.device, run.out / CACHE_DIR)
     frames = max(2, round(options.seconds * SAMPLE_RATE / HOP))
     values = sum(p.numel() for p in student.features.parameters()) / 1e6
     run.say(f"{speech.hours:.1f} hours of speech; the small encoder has {values:.1f} M values.")
@@ -142,7 +144,7 @@ def train(run: Run, options: FeaturesOptions) -> int:
         pairs = []
         for clip in speech.held_out:
             samples = speech.read(clip)
-            features = torch.from_numpy(cache.get(clip, samples))
+            features = torch.from_numpy(np.array(cache.of(clip)))
             pairs.append((torch.from_numpy(samples).unsqueeze(0).to(run.device), features.unsqueeze(0).to(run.device)))
         return pairs
 

@@ -15,16 +15,23 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import save_file  # noqa: E402
 
-from sparktts.checkpoint.config import BiCodecConfig, SourceFilterConfig, VocosConfig  # noqa: E402
+from sparktts.checkpoint.config import BiCodecConfig, RefinerConfig, SourceFilterConfig, VocosConfig  # noqa: E402
 from sparktts.checkpoint.layout import Checkpoint  # noqa: E402
 from sparktts.checkpoint.shapes import bicodec_shapes  # noqa: E402
 from sparktts.engine.torch.codec import TorchCodec  # noqa: E402
 from sparktts.engine.torch.parts import make_decoder  # noqa: E402
+from sparktts.engine.torch.refiner import Refiner  # noqa: E402
 from sparktts.engine.torch.source_filter import SourceFilterDecoder, impulses, position_noise  # noqa: E402
 from sparktts.errors import CheckpointError  # noqa: E402
 from sparktts.windows import decode_in_windows  # noqa: E402
 
 SIZE = {"input_channel": 64, "vocos_dim": 32, "vocos_intermediate_dim": 48, "vocos_num_layers": 2}
+REFINER = {"vocos_dim": 24, "vocos_intermediate_dim": 32, "vocos_num_layers": 1}
+DECODERS: dict[str, dict[str, Any]] = {
+    "vocos": {"type": "vocos", **SIZE},
+    "source_filter": {"type": "source_filter", **SIZE},
+    "refined": {"type": "source_filter", **SIZE, "refiner": REFINER},
+}
 Writer = Callable[..., Path]
 
 
@@ -46,6 +53,8 @@ def write(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Writer:
         state = {name: torch.from_numpy(array) for name, array in values.items()}
         state.update({f"decoder.{name}": value for name, value in make_decoder(parts.decoder).state_dict().items()})
         state["decoder.head.weight"] *= 8  # so that what the network hears is heard
+        if "decoder.refiner.head.weight" in state:
+            torch.nn.init.normal_(state["decoder.refiner.head.weight"], std=0.05)
         save_file(
             {name: value.contiguous() for name, value in state.items()}, directory / "BiCodec" / "model.safetensors"
         )
@@ -54,9 +63,9 @@ def write(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Writer:
     return writer
 
 
-@pytest.fixture(scope="module", params=["vocos", "source_filter"])
+@pytest.fixture(scope="module", params=DECODERS)
 def codec(request: pytest.FixtureRequest, write: Writer) -> TorchCodec:
-    return TorchCodec(Checkpoint.open_codec(write(type=request.param, **SIZE)))
+    return TorchCodec(Checkpoint.open_codec(write(**DECODERS[request.param])))
 
 
 def tokens(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -82,11 +91,20 @@ def test_windows_give_the_samples_of_one_decode(codec: TorchCodec, window: int) 
     assert np.abs(parts - whole).max() <= 1e-4 * np.abs(whole).max()
 
 
-@pytest.mark.parametrize("kind", [VocosConfig, SourceFilterConfig])
-def test_the_reach_of_a_decoder_is_that_of_its_configuration(kind: type[Any]) -> None:
-    config = kind(**SIZE)
+@pytest.mark.parametrize(
+    "config",
+    [
+        VocosConfig(**SIZE),
+        SourceFilterConfig(**SIZE),
+        SourceFilterConfig(**SIZE, refiner=RefinerConfig(**REFINER)),
+        SourceFilterConfig(**SIZE, refiner=RefinerConfig(**{**REFINER, "vocos_num_layers": 4}, hop=80, n_fft=320)),
+    ],
+)
+def test_the_reach_of_a_decoder_is_that_of_its_configuration(config: VocosConfig | SourceFilterConfig) -> None:
     torch.manual_seed(0)
     decoder = make_decoder(config).eval()
+    if isinstance(decoder, SourceFilterDecoder) and config.refiner is not None:
+        torch.nn.init.normal_(decoder.refiner.head.weight, std=0.2)
     x = torch.randn(1, 64, 80)
     changed = x.clone()
     changed[..., 40] += 5
@@ -95,7 +113,7 @@ def test_the_reach_of_a_decoder_is_that_of_its_configuration(kind: type[Any]) ->
         if isinstance(decoder, SourceFilterDecoder):  # pitch aside: the phase runs on for ever
             controls = decoder.controls(values)
             flat = torch.full((1, 80), 5.0)
-            samples = decoder.synthesize(controls, flat, torch.sigmoid(controls.voicing))
+            samples = decoder.refine(decoder.synthesize(controls, flat, torch.sigmoid(controls.voicing)), values)
         else:
             samples = decoder(values)
         return samples.view(80, 320)
@@ -104,12 +122,31 @@ def test_the_reach_of_a_decoder_is_that_of_its_configuration(kind: type[Any]) ->
         moved = (frames(x) - frames(changed)).abs().amax(1).gt(1e-7).nonzero().flatten()
     assert 40 - int(moved[0]) <= config.reach()
     assert int(moved[-1]) - 40 <= config.reach()
-    assert int(moved[-1]) - 40 >= config.reach() - 1  # no wider than needed
+    if not isinstance(config, SourceFilterConfig) or config.refiner is None:
+        assert int(moved[-1]) - 40 >= config.reach() - 1  # no wider than needed
+
+
+@pytest.mark.parametrize(("layers", "hop", "n_fft"), [(1, 160, 640), (4, 80, 320), (2, 160, 320)])
+def test_the_reach_of_a_refiner_is_that_of_its_configuration(layers: int, hop: int, n_fft: int) -> None:
+    config = RefinerConfig(24, 32, layers, hop=hop, n_fft=n_fft)
+    torch.manual_seed(0)
+    refiner = Refiner(config, 8, 320).double().eval()
+    torch.nn.init.normal_(refiner.head.weight, std=0.2)
+    samples, x = torch.randn(1, 40 * 320, dtype=torch.float64), torch.randn(1, 8, 40, dtype=torch.float64)
+    refined = []
+    with torch.no_grad():
+        for place in (6400, 6400 + hop - 1):  # a window's first and last sample
+            changed = samples.clone()
+            changed[0, place] += 5
+            moved = (refiner(samples, x) - refiner(changed, x)).abs().gt(1e-12).nonzero()[:, 1]
+            refined += [place - int(moved[0]), int(moved[-1]) - place]
+    assert max(refined) <= config.reach()
+    assert max(refined) >= config.reach() - hop
 
 
 def test_the_tensors_are_those_that_the_configuration_names(write: Writer) -> None:
-    for kind in ("vocos", "source_filter"):
-        config = Checkpoint.open_codec(write(type=kind, **SIZE)).bicodec
+    for decoder in DECODERS.values():
+        config = Checkpoint.open_codec(write(**decoder)).bicodec
         expected = {
             n.removeprefix("decoder."): s for n, s in bicodec_shapes(config).items() if n.startswith("decoder.")
         }
@@ -126,6 +163,8 @@ def test_the_tensors_are_those_that_the_configuration_names(write: Writer) -> No
         ({"type": "source_filter", **SIZE, "n_fft": 512}, "`audio_tokenizer.decoder.n_fft` must be even and 2 to 4"),
         ({"type": "source_filter", **SIZE, "f0_min": 700}, "`audio_tokenizer.decoder.f0_min` must be below"),
         ({"type": "vocos", **{**SIZE, "input_channel": 63}}, "must equal `prenet.out_channels`, 64"),
+        ({**DECODERS["refined"], "refiner": {**REFINER, "hop": 100}}, "`audio_tokenizer.decoder.refiner.hop` must be"),
+        ({**DECODERS["refined"], "refiner": {"n_fft": 640}}, "`audio_tokenizer.decoder.refiner.vocos_dim` is missing"),
         ({"type": "vocos", **SIZE, "hop": 160}, "160 samples per token, but the top config.yaml says 320"),
     ],
 )
@@ -168,3 +207,14 @@ def test_a_constant_pitch_is_heard_as_that_pitch() -> None:
     spectrum = torch.fft.rfft(samples * torch.hann_window(len(samples))).abs()
     strongest = spectrum.argsort(descending=True)[:5] * 16000 / len(samples)
     assert all(abs(f / 200 - round(f / 200)) < 0.02 for f in strongest.tolist())
+
+
+def test_an_untrained_refiner_changes_nothing() -> None:
+    config = SourceFilterConfig(**SIZE, refiner=RefinerConfig(**REFINER))
+    decoder = SourceFilterDecoder(config).eval()
+    x = torch.randn(1, 64, 50)
+    with torch.no_grad():
+        plain = decoder.synthesize(decoder.controls(x), torch.full((1, 50), 5.0), torch.ones(1, 50))
+        refined = decoder.refine(plain, x)
+    assert refined.shape == plain.shape
+    assert (refined - plain).abs().max() < 1e-5 * plain.abs().max()

@@ -21,6 +21,7 @@ DECODERS: dict[str, dict[str, Any]] = {
     "vocos": {"type": "vocos", **FRAMES},
     "source_filter": {"type": "source_filter", **FRAMES},
 }
+REFINER = {"vocos_dim": 16, "vocos_intermediate_dim": 32, "vocos_num_layers": 1}
 STACK = {"vocos_dim": 32, "vocos_intermediate_dim": 64, "vocos_num_layers": 1, "sampling_block_layers": 0}
 
 

@@ -348,7 +348,7 @@ class VocosConfig:
 
     @property
     def backbone(self) -> BackboneConfig:
-        return _frame_backbone(self)
+        return _frame_backbone(self, self.input_channel)
 
     def reach(self) -> int:
         """Input frames on each side of a frame that influence the frame's samples."""
@@ -356,10 +356,50 @@ class VocosConfig:
 
 
 @dataclass(frozen=True)
+class RefinerConfig:
+    """A ConvNeXt stack that corrects the spectrum of what a source-filter decoder made.
+
+    hop and n_fft of that spectrum in samples; the token's hop is a multiple of `hop`, and n_fft of twice `hop`.
+    """
+
+    vocos_dim: int
+    vocos_intermediate_dim: int
+    vocos_num_layers: int
+    kernel_size: int = CONVNEXT_KERNEL
+    hop: int = FRAME_HOP // 2
+    n_fft: int = 2 * FRAME_HOP
+
+    @classmethod
+    def read(cls, part: Section, token_hop: int) -> RefinerConfig:
+        config = cls(
+            vocos_dim=part.integer("vocos_dim"),
+            vocos_intermediate_dim=part.integer("vocos_intermediate_dim"),
+            vocos_num_layers=part.integer("vocos_num_layers", high=MAX_LAYERS),
+            kernel_size=_odd(part, "kernel_size", CONVNEXT_KERNEL),
+            hop=part.integer("hop", FRAME_HOP // 2, high=1 << 14),
+            n_fft=part.integer("n_fft", 2 * FRAME_HOP, high=1 << 16),
+        )
+        if token_hop % config.hop or config.hop % 2:
+            raise part.error("hop", f"must be even and divide the decoder's, {token_hop}, not {config.hop}")
+        if config.n_fft % (2 * config.hop):
+            raise part.error("n_fft", f"must be an even multiple of `hop`, {config.hop}, not {config.n_fft}")
+        return config
+
+    @property
+    def backbone(self) -> BackboneConfig:
+        return _frame_backbone(self, self.n_fft // 2 + 1)
+
+    def reach(self) -> int:
+        """Unrefined samples on each side of a sample that influence it: two windows, and what the stack looks at."""
+        return self.n_fft - self.hop // 2 + (1 + self.vocos_num_layers) * (self.kernel_size // 2) * self.hop
+
+
+@dataclass(frozen=True)
 class SourceFilterConfig:
     """Decoder of type `source_filter`: a ConvNeXt stack gives pitch, voicing and two envelopes; they filter a source.
 
     hop and n_fft in samples, sample_rate and f0_min..f0_max in Hz; bands: points of an envelope on the mel scale.
+    refiner: a second network that corrects the result, or None.
     """
 
     input_channel: int
@@ -373,16 +413,19 @@ class SourceFilterConfig:
     f0_min: float = 50.0
     f0_max: float = 600.0
     bands: int = 80
+    refiner: RefinerConfig | None = None
 
     @classmethod
     def read(cls, part: Section) -> SourceFilterConfig:
+        network = _frame_network(part)
         config = cls(
-            **_frame_network(part),
+            **network,
             n_fft=part.integer("n_fft", 1024, low=4, high=1 << 16),
             sample_rate=part.integer("sample_rate", 16000, low=1000, high=384000),
             f0_min=part.number("f0_min", 50.0, low=10, high=2000),
             f0_max=part.number("f0_max", 600.0, low=10, high=4000),
             bands=part.integer("bands", 80, low=4, high=4096),
+            refiner=RefinerConfig.read(part.section("refiner"), network["hop"]) if part.has("refiner") else None,
         )
         if config.hop % 2:
             raise part.error("hop", f"must be even, not {config.hop}")
@@ -394,14 +437,15 @@ class SourceFilterConfig:
 
     @property
     def backbone(self) -> BackboneConfig:
-        return _frame_backbone(self)
+        return _frame_backbone(self, self.input_channel)
 
     def reach(self) -> int:
         """Input frames on each side of a frame that influence the frame's samples, the phase of the source aside.
 
         A sample hears the source of up to n_fft samples before it, whose pitch depends on the frame before.
         """
-        return _frame_reach(self) + -(-(self.n_fft - self.hop // 2) // self.hop)
+        refined = self.refiner.reach() if self.refiner else 0
+        return _frame_reach(self) + -(-(self.n_fft - self.hop // 2 + refined) // self.hop)
 
 
 Decoder = DecoderConfig | VocosConfig | SourceFilterConfig
@@ -655,9 +699,9 @@ def _frame_network(part: Section) -> dict[str, int]:
     }
 
 
-def _frame_backbone(config: VocosConfig | SourceFilterConfig) -> BackboneConfig:
+def _frame_backbone(config: VocosConfig | SourceFilterConfig | RefinerConfig, inputs: int) -> BackboneConfig:
     return BackboneConfig(
-        input_channels=config.input_channel,
+        input_channels=inputs,
         vocos_dim=config.vocos_dim,
         vocos_intermediate_dim=config.vocos_intermediate_dim,
         vocos_num_layers=config.vocos_num_layers,

@@ -174,6 +174,11 @@ def _decoder(c: Decoder) -> _Entries:
         return
     yield from _prefixed("backbone.", _backbone(c.backbone, c.input_channel, c.vocos_num_layers))
     yield from _linear("head", _head_outputs(c), c.vocos_dim)
+    if isinstance(c, SourceFilterConfig) and c.refiner is not None:
+        bins = c.refiner.n_fft // 2 + 1
+        network = _backbone(c.refiner.backbone, bins + c.input_channel, c.refiner.vocos_num_layers)
+        yield from _prefixed("refiner.backbone.", network)
+        yield from _linear("refiner.head", 2 * bins, c.refiner.vocos_dim)
 
 
 def _head_outputs(c: VocosConfig | SourceFilterConfig) -> int:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ...checkpoint.config import SourceFilterConfig
 from .convnext import ConvNeXtBackbone
+from .refiner import Refiner
 from .vocos_decoder import overlap_add
 
 LOG_LIMITS = (-12.0, 5.0)  # of an envelope, natural logarithm of the gain
@@ -51,6 +52,8 @@ class SourceFilterDecoder(nn.Module):
         self.config = config
         self.backbone = ConvNeXtBackbone(config.input_channel, config.vocos_num_layers, config.backbone)
         self.head = nn.Linear(config.vocos_dim, 2 + 2 * config.bands)
+        if config.refiner is not None:
+            self.refiner = Refiner(config.refiner, config.input_channel, config.hop)
 
     def controls(self, x: Tensor) -> Controls:
         """x: (B, input_channel, T) at the token rate."""
@@ -69,7 +72,11 @@ class SourceFilterDecoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, input_channel, T). Returns (B, hop * T) samples, unbounded, from the source's beginning."""
         controls = self.controls(x)
-        return self.synthesize(controls, controls.log_f0.detach(), (controls.voicing > 0).float())
+        return self.refine(self.synthesize(controls, controls.log_f0.detach(), (controls.voicing > 0).float()), x)
+
+    def refine(self, samples: Tensor, x: Tensor) -> Tensor:
+        """Samples (B, hop * T) after the refiner, if there is one. x: (B, input_channel, T)."""
+        return cast(Tensor, self.refiner(samples, x)) if self.config.refiner is not None else samples
 
     def decode(self, x: Tensor, state: SourceState, start: int, stop: int) -> tuple[Tensor, SourceState]:
         """One window, without gradients. x: (1, input_channel, T); state: of the source at frame `start`.
@@ -82,7 +89,7 @@ class SourceFilterDecoder(nn.Module):
         first = torch.tensor([state.position - start * hop], device=x.device)
         samples = self._filter(controls, phase[:, :-1], first, controls.log_f0, (controls.voicing > 0).float())
         after = float(phase[0, stop * hop]) % 1.0
-        return samples, SourceState(after, state.position + (stop - start) * hop)
+        return self.refine(samples, x), SourceState(after, state.position + (stop - start) * hop)
 
     def synthesize(
         self,

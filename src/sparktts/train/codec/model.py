@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -14,7 +15,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm
 
 from ...audio.mel import MelSpectrogram
-from ...checkpoint.config import BiCodecConfig
+from ...checkpoint.config import BiCodecConfig, SourceFilterConfig
 from ...checkpoint.layout import Checkpoint
 from ...engine.torch.convnext import AdaptiveLayerNorm, ConvNeXtBackbone
 from ...engine.torch.feature_networks import FeatureDecoder, SemanticEncoder
@@ -69,13 +70,18 @@ class CodecModel(nn.Module):
         """Takes the weights of the parts that have the same configuration. Returns the names of the others."""
         fresh = []
         for part in PARTS:
-            if getattr(self.config, part) != getattr(checkpoint.bicodec, part):
+            wanted, known = getattr(self.config, part), getattr(checkpoint.bicodec, part)
+            if _unrefined(wanted) != _unrefined(known):
                 fresh.append(part)
                 continue
             arrays = checkpoint.bicodec_tensors(part)
             state = {name.removeprefix(f"{part}."): torch.from_numpy(array) for name, array in arrays.items()}
+            if wanted != known:  # a refiner more, less, or of another size
+                state = {name: value for name, value in state.items() if not name.startswith("refiner.")}
+                fresh += [f"{part}.refiner"] if wanted.refiner else []
             missing, _ = self.get_submodule(part).load_state_dict(state, strict=False)
-            assert all(name.endswith(("cluster_size", "num_batches_tracked")) for name in missing), missing
+            expected = ("cluster_size", "num_batches_tracked")
+            assert all(name.endswith(expected) or f"{part}.refiner" in fresh for name in missing), missing
         if "quantizer" not in fresh:
             self.quantizer.cluster_size.fill_(1.0)  # entries of a trained codebook are not dead before they are counted
         return fresh
@@ -157,7 +163,8 @@ class CodecModel(nn.Module):
         losses["f0"] = f0_loss(controls.log_f0, batch.log_f0, batch.voiced)
         losses["voicing"] = F.binary_cross_entropy_with_logits(controls.voicing, batch.voiced)
         with _full_precision(latent):
-            return self.decoder.synthesize(controls, batch.log_f0, batch.voiced, first=batch.first)
+            plain = self.decoder.synthesize(controls, batch.log_f0, batch.voiced, first=batch.first)
+        return self.decoder.refine(plain, latent)
 
     @torch.no_grad()
     def tokens(self, features: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
@@ -271,6 +278,10 @@ class SyncedBatchNorm(nn.BatchNorm1d):
             cast(Tensor, self.running_var).lerp_(variance * total / (total - 1), momentum)
         normed = centred / (variance.view(shape) + self.eps).sqrt()
         return normed * self.weight.view(shape) + self.bias.view(shape)
+
+
+def _unrefined(part: object) -> object:
+    return replace(part, refiner=None) if isinstance(part, SourceFilterConfig) else part
 
 
 def _full_precision(like: Tensor) -> Any:

@@ -4,13 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install test test-all lint format clean
+.PHONY: install test test-all lint format ember clean
 
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[torch,train,phonemes,eval,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[torch,export,train,phonemes,eval,dev]"
 	touch $(STAMP)
 
 test: $(STAMP)  ## the fast tests, under ten minutes
@@ -27,6 +27,9 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+ember: $(STAMP)  ## the embedded model from nothing, into out/ember: many hours; goes on where it was stopped
+	PATH="$(abspath $(BIN)):$$PATH" recipes/ember/run.sh out/ember
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

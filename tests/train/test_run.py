@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+import yaml
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
@@ -20,6 +21,8 @@ pytest.importorskip("tensorboard")
 from sparktts.errors import CheckpointError, OptionError  # noqa: E402
 from sparktts.train.options import RunOptions, bounded, parse_options, plain, read_options  # noqa: E402
 from sparktts.train.run import Run, launch, load_checkpoint  # noqa: E402
+
+from .disks import little_room  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,19 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pyt
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-2.pt"]
 
 
+def test_curves_that_cannot_be_written_stop_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = Line(Run.alone(options(tmp_path, steps=300, save_every=1000, validate_every=1000)))
+
+    def step(number: int) -> dict[str, Any]:
+        line.run.log_audio(number, "tone", np.sin(np.arange(8000, dtype=np.float32)), 16000)
+        return line.step(number)
+
+    with little_room(100_000), pytest.raises(CheckpointError, match="tensorboard cannot be written"):
+        line.run.fit(line.state, step, quiet=True)
+    line.run.close()
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "step-3.pt").write_bytes(b"nothing")
@@ -205,6 +221,28 @@ def test_a_run_does_not_go_on_with_another_configuration(tmp_path: Path) -> None
     Run.alone(options(tmp_path, steps=20), Toy(options(tmp_path, steps=20)))
     with pytest.raises(OptionError, match=r"`rate: 0\.1`, not 0\.2"):
         Run.alone(toy.run, Toy(toy.run, rate=0.2))
+
+
+def test_a_run_that_began_without_a_newer_setting_goes_on_with_its_default(tmp_path: Path) -> None:
+    toy = Toy(options(tmp_path))
+    line = Line(Run.alone(toy.run, toy))
+    line.run.fit(line.state, line.step, quiet=True)
+    kept = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    del kept["rate"], kept["inner"]["kind"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(kept))
+    Run.alone(toy.run, toy)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**kept, "gone": 1}))
+    with pytest.raises(OptionError, match="`gone: 1`, not None"):
+        Run.alone(toy.run, toy)
+
+
+def test_what_a_checkpoint_holds_of_an_earlier_training_is_dropped(tmp_path: Path) -> None:
+    line = Line(Run.alone(options(tmp_path, steps=2)))
+    line.state["old"] = torch.nn.Linear(2, 2)
+    line.run.fit(line.state, line.step, quiet=True)
+    line = Line(Run.alone(options(tmp_path, steps=3)))
+    line.run.fit(line.state, line.step, quiet=True)
+    assert "old" not in load_checkpoint(tmp_path / "checkpoints" / "step-3.pt")["state"]
 
 
 def test_random_numbers_are_a_function_of_seed_step_and_purpose(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ transformers = pytest.importorskip("transformers")
 pytest.importorskip("lightning_fabric")
 pytest.importorskip("pyarrow")
 
-from safetensors.torch import save_file  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
 
 from sparktts.checkpoint.convert import convert_checkpoint  # noqa: E402
 from sparktts.checkpoint.layout import Checkpoint, check  # noqa: E402
@@ -90,8 +90,6 @@ def test_whisper_features_equal_transformers(whisper: transformers.WhisperModel,
 
 
 def test_whisper_is_read_from_openai_files_and_from_ctranslate2(hugging_face: Path, tmp_path: Path) -> None:
-    from safetensors.torch import load_file
-
     named = {k.removeprefix("model."): v for k, v in load_file(hugging_face / "model.safetensors").items()}
     named = {k: v for k, v in named.items() if k.startswith("encoder.")}
     openai = {
@@ -245,6 +243,18 @@ def test_a_student_of_another_width_learns_from_whisper(corpus: Path, hugging_fa
     assert steps[-1]["loss"] < 0.8 * steps[0]["loss"]
     encoder = open_encoder(EncoderOptions(trained / "features", layers=(1,)))
     assert encode_clip(encoder, tone()).shape == (49, 32)
+
+
+def test_a_student_as_wide_as_its_teacher_stands_for_it(trained: Path, teacher: Path, tmp_path: Path) -> None:
+    theirs = open_encoder(EncoderOptions(teacher, layers=(1, 2))).fingerprints
+    own = open_encoder(EncoderOptions(trained / "features", layers=(1,))).fingerprints
+    assert (len(theirs), own[1:]) == (1, theirs)
+    assert own[0] != theirs[0]
+    assert open_encoder(EncoderOptions(teacher, layers=(2,))).fingerprints != theirs
+    shutil.copytree(teacher, tmp_path / "short")
+    weights = tmp_path / "short" / "model.safetensors"
+    save_file({name: value.bfloat16() for name, value in load_file(teacher / weights.name).items()}, weights)
+    assert open_encoder(EncoderOptions(tmp_path / "short", layers=(1, 2))).fingerprints == theirs
 
 
 def test_the_export_is_a_model_of_transformers_too(trained: Path) -> None:

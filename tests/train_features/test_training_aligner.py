@@ -26,6 +26,8 @@ from sparktts.train.features.student import Student, StudentOptions  # noqa: E40
 from sparktts.train.options import RunOptions  # noqa: E402
 from sparktts.train.run import Run  # noqa: E402
 
+from ..checkpoint.copies import edit_tensors  # noqa: E402
+from ..cli.runner import run  # noqa: E402
 from .corpus import write_corpus  # noqa: E402
 
 STEPS = 80
@@ -96,6 +98,23 @@ def test_the_export_aligns_what_was_recorded(trained: Path, shards: Path, encode
     assert times[-1][1] == len(features) / 50
 
 
+def test_the_features_of_another_encoder_are_refused(
+    trained: Path, shards: Path, encoder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(encoder, tmp_path / "other")
+    edit_tensors(tmp_path / "other" / "model.safetensors", lambda t: t["encoder.layer_norm.bias"].__iadd__(0.1))
+    prepared = tmp_path / "shards"
+    shutil.copytree(shards, prepared)
+    source = {"root": str(shards.parent / "audio")}
+    write_shard(prepared / "clips-00000.parquet", list(read_shards(shards))[:4], source)
+    aligned = ("prepare", prepared, "--aligner", trained / "aligner", "--device", "cpu", "--features")
+    for features, layers in ((encoder, "1"), (tmp_path / "other", "2")):
+        result = run(*aligned, features, "--layers", layers)
+        assert (result.code, result.stderr.count("another encoder or other layers")) == (2, 1), result.stderr
+    assert all(clip.word_times is None for clip in read_shards(prepared))
+    assert run(*aligned, encoder, "--layers", "2").code == 0
+
+
 def test_a_run_that_goes_on_ends_as_one_that_was_never_stopped(
     trained: Path, shards: Path, encoder: Path, tmp_path: Path
 ) -> None:
@@ -136,12 +155,12 @@ def test_clips_without_phonemes_are_one_sentence(shards: Path, encoder: Path, tm
 
 
 def test_every_clip_comes_once_in_a_round(tmp_path: Path) -> None:
-    run = Run.alone(RunOptions(tmp_path, 10))
-    rounds = [place for step in range(1, 8) for place in draw(run, step, 3, 7)]
+    alone = Run.alone(RunOptions(tmp_path, 10))
+    rounds = [place for step in range(1, 8) for place in draw(alone, step, 3, 7)]
     for start in range(0, 21, 7):
         assert Counter(rounds[start : start + 7]) == Counter(range(7))
     assert rounds[:7] != rounds[7:14]
-    assert draw(run, 5, 3, 7) == rounds[12:15]
+    assert draw(alone, 5, 3, 7) == rounds[12:15]
 
 
 def test_a_step_is_a_function_of_its_number(shards: Path) -> None:

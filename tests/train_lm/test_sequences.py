@@ -11,11 +11,10 @@ import pytest
 
 from sparktts.prompt import PromptBuilder
 from sparktts.tokenizer import SparkTokenizer
-from sparktts.train.lm.options import OptimizerOptions
-from sparktts.train.lm.schedule import rate_at
 from sparktts.train.lm.sequences import Document, Examples, corrupted
 from sparktts.train.lm.stream import BatchStream, cut
 from sparktts.train.lm.vocabulary import small_tokenizer, spark_tokens
+from sparktts.train.schedule import rate_at
 from tests.seeded_checkpoint import special_tokens
 
 from .corpus import clips, settings
@@ -131,13 +130,13 @@ def test_a_long_document_goes_alone() -> None:
 
 
 def test_the_rate_rises_and_decays() -> None:
-    options = OptimizerOptions(learning_rate=1.0, warmup=10, final=0.1)
-    rates = [rate_at(step, 110, options) for step in range(1, 111)]
+    rates = [rate_at(step, 110, rate=1.0, warmup=10, final=0.1) for step in range(1, 111)]
     assert rates[:10] == pytest.approx([step / 10 for step in range(1, 11)])
     assert rates[59] == pytest.approx(0.55)
     assert rates[-1] == pytest.approx(0.1)
     assert rates[9:] == sorted(rates[9:], reverse=True)
-    assert rate_at(1, 10, OptimizerOptions(learning_rate=1.0, warmup=0, decay="constant")) == 1.0
+    assert rate_at(60, 110, rate=1.0, warmup=10, final=0.5, decay="linear") == 0.75
+    assert rate_at(1, 10, rate=1.0, warmup=0, final=0.1, decay="constant") == 1.0
 
 
 def test_the_tokens_are_the_published_ones() -> None:

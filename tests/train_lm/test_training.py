@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from sparktts.audio.read import read_audio
 from sparktts.checkpoint.layout import Checkpoint
 from sparktts.engine.torch.language_model import TorchLanguageModel
-from sparktts.errors import CheckpointError, OptionError
+from sparktts.errors import CheckpointError, OptionError, SparkTTSError
 from sparktts.tokenizer import SparkTokenizer
 from sparktts.train.lm.export import export_run
 from sparktts.train.lm.options import LanguageModelOptions
@@ -21,6 +23,8 @@ from sparktts.train.lm.trainer import Trainer, train
 from sparktts.train.options import parse_options
 from sparktts.train.run import Run, launch
 
+from ..aligned import with_aligner
+from ..checkpoint.copies import copy_checkpoint, edit_tensors
 from .corpus import settings, write_shards
 
 CPU = torch.device("cpu")
@@ -199,16 +203,65 @@ def test_two_processes_take_the_step_of_one_with_the_joint_batch(mini: Path, sha
         assert torch.allclose(expected, parameter, atol=2e-5)
 
 
-def test_samples_are_spoken_while_training(mini: Path, shards: Path, tmp_path: Path, monkeypatch: Any) -> None:
+class Parrot:
+    """A recogniser that hears one thing."""
+
+    name = "parrot 1"
+
+    def transcribe(self, samples: np.ndarray, language: str) -> str:
+        return "abc"
+
+
+def test_samples_are_spoken_and_judged_while_training_which_stays_as_it_is(
+    mini: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sparktts.guards.MAX_TOKENS", 40)
-    options = settings(tmp_path / "run", shards, mini, samples={"sentences": ["abc."], "every": 6})
+    mute = trainer(settings(tmp_path / "mute", shards, mini, run={"validate_every": 4, "save_every": 4}))
+    mute.fit()
+    aligned = with_aligner(mini, tmp_path / "aligned")
+    judge = "python:tests.train_lm.test_training:Parrot"
+    samples = {"sentences": ["Abc.", "Two words."], "checkpoint": str(aligned), "judge": judge}
+    options = settings(tmp_path / "run", shards, mini, run={"validate_every": 4, "save_every": 4}, samples=samples)
+    first = trainer(options)
+    original = first.step
+
+    def killed(step: int) -> Any:
+        if step == 7:
+            raise MemoryError
+        return original(step)
+
+    first.step = killed  # type: ignore[method-assign]
+    with pytest.raises(MemoryError):
+        first.fit()
     made = trainer(options)
-    spoken: list[int] = []
-    say = made._say_samples
-    made._say_samples = lambda tts, step: (spoken.append(step), say(tts, step))[1]  # type: ignore[assignment]
     made.fit()
-    assert spoken == [6, 12]
-    assert Checkpoint.open(tmp_path / "run/samples/checkpoint").lm.hidden_size == 32
+    expected = weights(mute)
+    assert all(torch.equal(value, expected[name]) for name, value in weights(made).items())
+    found = lines(tmp_path / "run", "validation")
+    assert [line["loss"] for line in found] == [line["loss"] for line in lines(tmp_path / "mute", "validation")]
+    assert [line["step"] for line in found] == [4, 8, 12]
+    assert all(line["word_error"] == 0.5 for line in found)  # of two sentences one is what the parrot hears
+    assert all(line["phoneme_error"] > 0 for line in found)
+    assert made.samples is not None
+    assert made.samples.measure(made.network.model, 12)["phoneme_error"] == found[-1]["phoneme_error"]
+    assert len(read_audio(tmp_path / "run/samples/step-12-1.wav")) > 0
+
+
+def test_samples_that_cannot_be_spoken_or_judged_are_one_sentence(mini: Path, shards: Path, tmp_path: Path) -> None:
+    def refused(**samples: Any) -> str:
+        with pytest.raises(SparkTTSError) as caught:
+            trainer(settings(tmp_path / "run", shards, mini, samples={"sentences": ["Abc."], **samples}))
+        return str(caught.value)
+
+    assert "at least one" in refused(sentences=[])
+    assert "'parrot' is not a recogniser" in refused(judge="parrot")
+    assert "nowhere is missing" in refused(aligner=str(tmp_path / "nowhere"))
+    aligned = with_aligner(mini, tmp_path / "aligned")
+    shutil.rmtree(aligned / "wav2vec2-large-xlsr-53")
+    assert "wav2vec2-large-xlsr-53 is missing" in refused(checkpoint=str(aligned))
+    other = copy_checkpoint(mini, tmp_path)
+    edit_tensors(other / "BiCodec/model.safetensors", lambda found: found["quantizer.codebook.weight"].fill(1))
+    assert "has another codec than" in refused(checkpoint=str(other))
 
 
 def test_only_the_stream_decides_what_is_trained(mini: Path, shards: Path, tmp_path: Path) -> None:

@@ -78,6 +78,15 @@ Mos = Annotated[
         "Predictor of quality: distillmos, dnsmos, python:MODULE:NAME or none. Default: the first that is installed.",
     ),
 ]
+Phonemes = Annotated[
+    str | None,
+    options.option(
+        JUDGES,
+        "--phonemes",
+        "NAME",
+        "Phoneme errors: aligner:DIR (a model with an aligner), python:MODULE:NAME or none. Default: none.",
+    ),
+]
 JudgesDirectory = Annotated[
     str | None,
     options.option(
@@ -116,6 +125,7 @@ def evaluate(
     no_checks: options.NoChecks = False,
     retries: options.Retries = 2,
     asr: Asr = None,
+    phonemes: Phonemes = None,
     speaker: SpeakerEncoder = None,
     mos: Mos = None,
     judges: JudgesDirectory = None,
@@ -140,7 +150,7 @@ def evaluate(
     rule: Any = reference
     _check(wish, bool(recordings) and model is None, transcripts, name, reference)
     run.check_output(output)
-    opened = open_judges(asr, speaker, mos, judges)
+    opened = open_judges(asr, speaker, mos, judges, phonemes)
     if not quiet:
         for line in opened.notes:
             note(f"Note: {line}")

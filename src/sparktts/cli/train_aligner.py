@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from . import options
-from .console import result, shown
+from .training import train_part
 
 
 def train_aligner(
@@ -17,13 +17,4 @@ def train_aligner(
 
     sparktts train aligner aligner.yaml
     """
-    from ..train import require_extra
-
-    require_extra()
-    from ..train.aligner import EXPORT_DIR, AlignerOptions, train
-    from ..train.options import read_options
-    from ..train.run import launch
-
-    chosen = read_options(config, AlignerOptions, set or ())
-    launch(chosen.run, train, chosen, config=chosen)
-    result(shown(chosen.run.out / EXPORT_DIR))
+    train_part(config, set, "aligner", "AlignerOptions")

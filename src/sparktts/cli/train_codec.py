@@ -7,35 +7,23 @@ from typing import Annotated
 
 from . import options
 from .console import note
+from .training import Export, ExportOnly, Which, check_export
 
 
 def train_codec(
     config: Annotated[Path, options.argument("CONFIG.yaml", "What to train, on what; see docs/train-codec.md.")],
     set: options.Settings = None,
-    export: Annotated[
-        Path | None,
-        options.option(
-            options.OUTPUT, "--export", "DIR", "Write the codec into this model directory at the end. Default: no."
-        ),
-    ] = None,
-    export_only: Annotated[
-        bool,
-        options.option(options.OUTPUT, "--export-only", None, "Export what the run has now, without training."),
-    ] = False,
-    which: Annotated[
-        str,
-        options.option(options.OUTPUT, "--which", "NAME", "Checkpoint to export: newest, best or a step."),
-    ] = "newest",
+    export: Export = None,
+    export_only: ExportOnly = False,
+    which: Which = "newest",
 ) -> None:
     """Train the codec, or its decoder alone; a run that was stopped goes on.
 
     sparktts train codec codec.yaml --export models/mine
     """
-    from ..errors import OptionError
     from ..train import require_extra
 
-    if export_only and export is None:
-        raise OptionError("--export-only needs --export DIR.")
+    check_export(export, export_only)
     require_extra()
     from ..train.codec.export import export as write
     from ..train.codec.options import CodecTraining

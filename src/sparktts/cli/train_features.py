@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from . import options
-from .console import result, shown
+from .training import train_part
 
 
 def train_features(
@@ -17,13 +17,4 @@ def train_features(
 
     sparktts train features features.yaml
     """
-    from ..train import require_extra
-
-    require_extra()
-    from ..train.features.training import EXPORT_DIR, FeaturesOptions, train
-    from ..train.options import read_options
-    from ..train.run import launch
-
-    chosen = read_options(config, FeaturesOptions, set or ())
-    launch(chosen.run, train, chosen, config=chosen)
-    result(shown(chosen.run.out / EXPORT_DIR))
+    train_part(config, set, "features.training", "FeaturesOptions")

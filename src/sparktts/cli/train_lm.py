@@ -7,23 +7,15 @@ from typing import Annotated
 
 from . import options
 from .console import note
+from .training import Export, ExportOnly, Which, check_export
 
 
 def train_lm(
     config: Annotated[Path, options.argument("CONFIG.yaml", "What to train, on what; see docs/train-lm.md.")],
     set: options.Settings = None,
-    export: Annotated[
-        Path | None,
-        options.option(options.OUTPUT, "--export", "DIR", "Write a model directory at the end. Default: no."),
-    ] = None,
-    export_only: Annotated[
-        bool,
-        options.option(options.OUTPUT, "--export-only", None, "Export what the run has now, without training."),
-    ] = False,
-    which: Annotated[
-        str,
-        options.option(options.OUTPUT, "--which", "NAME", "Checkpoint to export: newest, best or a step."),
-    ] = "best",
+    export: Export = None,
+    export_only: ExportOnly = False,
+    which: Which = "best",
     dtype: Annotated[
         str, options.option(options.OUTPUT, "--dtype", "NAME", "Precision of the exported weights: fp32 or bf16.")
     ] = "fp32",
@@ -35,8 +27,7 @@ def train_lm(
     from ..errors import OptionError
     from ..train import require_extra
 
-    if export_only and export is None:
-        raise OptionError("--export-only needs --export DIR.")
+    check_export(export, export_only)
     if dtype not in ("fp32", "bf16"):
         raise OptionError(f"--dtype must be fp32 or bf16, not {dtype!r:.40}.")
     if export is not None and export.exists():

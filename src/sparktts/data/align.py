@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AudioError, OptionError
-from . import folder, passes
-from .build import Silent, Watcher
+from . import passes
+from .build import Watcher
 from .hearing import FeatureSource
 from .prepare import output_schema
 from .schema import pyarrow, to_clips
-from .shards import read_table, shard_paths, shard_rows, source_folder
+from .shards import read_table, shard_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,23 +70,37 @@ def add_word_times(
 
     Raises OptionError if no clip has phonemes or another aligner was here, CheckpointError for a bad aligner.
     """
-    watcher, out = watcher or Silent(), Path(directory)
-    if workers < 1:
-        raise OptionError("--workers must be at least 1.")
-    paths = shard_paths(out)
-    name = _fingerprint(source)
-    missing = passes.without(paths, "aligner", name, "aligner", force)
-    if missing and not any(_has_words(path) for path in paths):
-        raise OptionError(f"No clip in '{out}' has phonemes to find the times of; prepare it with --phonemes.")
-    watcher.note(
-        f"{sum(map(shard_rows, missing))} clips in '{out}' get word times from the aligner '{source.aligner}'."
-    )
-    root = str(source_folder(out))
-    align = partial(_align, source=source, root=root)
-    start = partial(_start, source=source, root=root, workers=workers)
-    if missing:
-        passes.rewrite(missing, align, {"aligner": name}, "Aligning", workers, start, watcher)
-    folder.write_rejected(out)
+
+    def announced(paths: list[Path], missing: list[Path]) -> str:
+        if missing and not any(_has_words(path) for path in paths):
+            raise OptionError(f"No clip in '{directory}' has phonemes to find the times of; prepare with --phonemes.")
+        clips = sum(map(shard_rows, missing))
+        return f"{clips} clips in '{directory}' get word times from the aligner '{source.aligner}'."
+
+    what = passes.Pass("aligner", _fingerprint(source), "Aligning", partial(_Aligning, source))
+    passes.add(directory, what, announced, workers=workers, force=force, watcher=watcher)
+
+
+@dataclass(frozen=True)
+class _Aligning:
+    source: AlignerSource
+    root: str
+
+    def load(self) -> None:
+        _loaded(self)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return align_batch(table, *_loaded(self))
+
+
+@lru_cache(maxsize=1)
+def _loaded(job: _Aligning) -> tuple[Aligner, ClipFeatures]:
+    from ..engine.torch.aligner import Aligner
+    from ..engine.torch.devices import choose_device
+
+    device = choose_device(job.source.device)
+    heard = job.source.features.open(Path(job.root), device)
+    return Aligner.load(Path(job.source.aligner), device).require(heard.encoder.fingerprints), heard
 
 
 def _has_words(path: Path) -> bool:
@@ -104,21 +118,3 @@ def _fingerprint(source: AlignerSource) -> str:
     for name, tensor in sorted(Aligner.load(Path(source.aligner)).network.state_dict().items()):
         digest.update(name.encode() + tensor.numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _start(source: AlignerSource, root: str, workers: int) -> None:
-    _loaded(source, root)
-    passes.share_cores(workers)
-
-
-def _align(part: passes.Part, source: AlignerSource, root: str) -> pa.Table:
-    return align_batch(part.table, *_loaded(source, root))
-
-
-@lru_cache(maxsize=1)
-def _loaded(source: AlignerSource, root: str) -> tuple[Aligner, ClipFeatures]:
-    from ..engine.torch.aligner import Aligner
-    from ..engine.torch.devices import choose_device
-
-    device = choose_device(source.device)
-    return Aligner.load(Path(source.aligner), device), source.features.open(Path(root), device)

@@ -14,13 +14,13 @@ from ..audio.reference import reference_window
 from ..audio.samples import Samples
 from ..audio.silence import trim_silence
 from ..errors import AudioError, InvalidTokens, OptionError
-from . import folder, passes
+from . import passes
 from .audio_source import open_audio
-from .build import Silent, Watcher
+from .build import Watcher
 from .hearing import FeatureSource
 from .prepare import output_schema
 from .schema import Clip, pyarrow, to_clips
-from .shards import shard_paths, shard_rows, source_folder
+from .shards import shard_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,39 +86,37 @@ def add_tokens(
     """
     from ..checkpoint.layout import Checkpoint
 
-    watcher, out = watcher or Silent(), Path(directory)
-    if workers < 1:
-        raise OptionError("--workers must be at least 1.")
-    paths = shard_paths(out)
     checkpoint = Checkpoint.open_codec(source.checkpoint)
     name = checkpoint.codec_fingerprint
-    missing = passes.without(paths, "codec", name, "codec", force)
-    done = f"; {len(paths) - len(missing)} of {len(paths)} shards have them" if len(missing) < len(paths) else ""
-    total = sum(map(shard_rows, missing))
-    watcher.note(f"{total} clips in '{out}' get the tokens of the codec {name} of '{source.checkpoint}'{done}.")
-    extra = {"codec": name, "codebook": checkpoint.bicodec.quantizer.codebook_size}
-    root = str(source_folder(out))
-    encode = partial(_encode, source=source, root=root)
-    start = partial(_start, source=source, root=root, workers=workers)
-    if missing:
-        passes.rewrite(missing, encode, extra, "Listening", workers, start, watcher)
-    folder.write_rejected(out)
+
+    def announced(paths: list[Path], missing: list[Path]) -> str:
+        done = f"; {len(paths) - len(missing)} of {len(paths)} shards have them" if len(missing) < len(paths) else ""
+        total = sum(map(shard_rows, missing))
+        return f"{total} clips in '{directory}' get the tokens of the codec {name} of '{source.checkpoint}'{done}."
+
+    codebook = {"codebook": checkpoint.bicodec.quantizer.codebook_size}
+    what = passes.Pass("codec", name, "Listening", partial(_Encoding, source), codebook)
+    passes.add(directory, what, announced, workers=workers, force=force, watcher=watcher)
 
 
-def _start(source: CodecSource, root: str, workers: int) -> None:
-    _loaded(source, root)
-    passes.share_cores(workers)
+@dataclass(frozen=True)
+class _Encoding:
+    source: CodecSource
+    root: str
 
+    def load(self) -> None:
+        _loaded(self)
 
-def _encode(part: passes.Part, source: CodecSource, root: str) -> pa.Table:
-    return token_batch(part.table, _loaded(source, root), root)
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return token_batch(table, _loaded(self), self.root)
 
 
 @lru_cache(maxsize=1)
-def _loaded(source: CodecSource, root: str) -> Listener:
+def _loaded(job: _Encoding) -> Listener:
     from ..checkpoint.layout import Checkpoint
     from ..engine import load_engine
 
+    source = job.source
     checkpoint = Checkpoint.open_codec(source.checkpoint)
     normalize = checkpoint.options.volume_normalize
     if source.features is None:
@@ -128,7 +126,7 @@ def _loaded(source: CodecSource, root: str) -> Listener:
     from ..engine.torch.devices import choose_device
 
     hearing = TorchCodec(checkpoint, choose_device(source.device))
-    heard = source.features.open(Path(root), hearing.device)
+    heard = source.features.open(Path(job.root), hearing.device)
     if heard.dim != checkpoint.bicodec.encoder.input_channels:
         raise OptionError(
             f"The features of '{source.features.path}' have {heard.dim} values, but the codec '{source.checkpoint}' "

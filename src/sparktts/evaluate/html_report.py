@@ -9,7 +9,7 @@ from importlib.resources import files
 from urllib.parse import quote
 
 from .lists import SpokenLanguage
-from .metrics import METRICS, Metric, alignment
+from .metrics import alignment
 from .plots import Dot, dot_plot
 from .results import Result
 from .scoring_text import joined, units
@@ -17,7 +17,7 @@ from .summary import Evaluation
 from .tables import LANGUAGE_NAMES, METRIC_NAMES, NOTHING, header, percent, row
 
 LEGEND = (
-    "Errors: all errors over all words (in Chinese characters, or syllables of toneless pinyin), with a 95 % interval; "
+    "Errors: all errors over all words (in Chinese characters, or syllables of pinyin) or phonemes, with a 95 % interval; "
     "below it the mean of the texts. A text that failed counts as one of which nothing was heard. Similarity (cosine "
     "to the prompt) and MOS are means over what was said. RTF: seconds of computing for a second of sound."
 )
@@ -73,7 +73,8 @@ def _figure(title: str, cell: str) -> str:
 def _plots(evaluation: Evaluation) -> str:
     plots = []
     for language in evaluation.languages:
-        metric = METRIC_NAMES[_main(language)]
+        ranked = (r.main_metric for r in evaluation.results if r.language == language and r.main_metric)
+        metric = METRIC_NAMES[next(ranked, "wer")]
         wanted: list[tuple[str, _Value, float | None, float | None, str]] = [
             (f"{metric} of each text", _error_percent, 0.0, None, " %"),
             ("Similarity to the prompt", lambda r: r.scores.similarity, None, 1.0, ""),
@@ -193,16 +194,12 @@ def _player(path: str) -> str:
 
 
 def _error_percent(result: Result) -> float | None:
-    return 100 * result.scores.errors[result.main_metric].rate if result.scores.errors else None
+    return None if result.error_rate is None else 100 * result.error_rate
 
 
 def _rtf(result: Result) -> float | None:
     take = result.take
     return None if take is None or take.elapsed is None or not take.seconds else take.elapsed / take.seconds
-
-
-def _main(language: SpokenLanguage) -> Metric:
-    return METRICS[language][-1]
 
 
 def _anchor(id: str) -> str:

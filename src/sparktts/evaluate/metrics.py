@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -12,8 +12,9 @@ from ..errors import OptionError
 from .lists import SpokenLanguage
 from .scoring_text import pinyin, units
 
-Metric = Literal["wer", "cer", "pinyin"]
-METRICS: dict[SpokenLanguage, tuple[Metric, ...]] = {
+Metric = Literal["wer", "cer", "pinyin", "phonemes"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+TEXT_METRICS: dict[SpokenLanguage, tuple[Metric, ...]] = {
     "en": ("wer",),
     "zh": ("cer", "pinyin"),
     "mixed": ("cer", "pinyin"),
@@ -90,9 +91,15 @@ def text_errors(text: str, heard: str, language: SpokenLanguage) -> dict[Metric,
     toneless pinyin. heard "" is a text of which nothing came out."""
     asked, said = units(text, language), units(heard, language)
     errors: dict[Metric, Errors] = {}
-    for metric in METRICS[language]:
+    for metric in TEXT_METRICS[language]:
         errors[metric] = count_errors(pinyin(asked), pinyin(said)) if metric == "pinyin" else count_errors(asked, said)
     return errors
+
+
+def main_metric(errors: Mapping[Metric, Errors]) -> Metric:
+    """The one that ranks texts: words, or pinyin, which a recogniser's choice among homophones leaves alone; phonemes
+    where there was no recogniser."""
+    return next(metric for metric in ("pinyin", "wer", "phonemes") if metric in errors)
 
 
 def summarise(errors: Sequence[Errors]) -> ErrorSummary | None:

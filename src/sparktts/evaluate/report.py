@@ -63,11 +63,11 @@ def _worst(system: str, results: list[Result]) -> list[str]:
 
 
 def _rate(result: Result) -> float:
-    return result.scores.errors[result.main_metric].rate if result.scores.errors else 0.0
+    return result.error_rate or 0.0
 
 
 def _error(result: Result) -> str:
-    if not result.scores.errors:
+    if result.main_metric is None:
         return NOTHING
     return f"{METRIC_NAMES[result.main_metric]} {percent(_rate(result))}"
 
@@ -76,8 +76,10 @@ def _difference(result: Result) -> str:
     """What was heard in comparable words, differences in brackets."""
     if result.error:
         return result.error
+    if result.scores.heard is None:
+        return NOTHING
     pieces = []
-    for edit in alignment(units(result.text, result.language), units(result.scores.heard or "", result.language)):
+    for edit in alignment(units(result.text, result.language), units(result.scores.heard, result.language)):
         words = joined(edit.heard)
         pieces.append(words if edit.equal else f"[{words or '...'}]")
     return ("" if result.language == "zh" else " ").join(pieces)

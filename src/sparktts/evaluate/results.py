@@ -11,7 +11,7 @@ from typing import Any
 
 from ..files import write_atomically
 from .lists import Item, SpokenLanguage
-from .metrics import METRICS, Errors, Metric
+from .metrics import Errors, Metric, main_metric
 from .systems import Take
 
 FILE = "results.jsonl"
@@ -49,13 +49,17 @@ class Result:
     @property
     def worst_first(self) -> tuple[float, float]:
         """Sorts the worst result first: failures, then by the share of errors, then by MOS."""
-        rate = 0.0 if not self.scores.errors else self.scores.errors[self.main_metric].rate
-        return (-1e9 if self.error else -rate, 5.0 if self.scores.mos is None else self.scores.mos)
+        return (-1e9 if self.error else -(self.error_rate or 0.0), 5.0 if self.scores.mos is None else self.scores.mos)
 
     @property
-    def main_metric(self) -> Metric:
-        """The one that ranks: of words, or of pinyin, which a recogniser's choice among homophones leaves alone."""
-        return METRICS[self.language][-1]
+    def main_metric(self) -> Metric | None:
+        """The metric that ranks; None: nobody counted errors."""
+        return main_metric(self.scores.errors) if self.scores.errors else None
+
+    @property
+    def error_rate(self) -> float | None:
+        """By the metric that ranks."""
+        return None if self.main_metric is None else (self.scores.errors or {})[self.main_metric].rate
 
     def to_json(self) -> str:
         """One line."""

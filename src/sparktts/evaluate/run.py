@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from ..errors import AudioError, GenerationError, InvalidTokens, OptionError, Te
 from ..types import Language
 from .judges.base import SAMPLE_RATE, Embedding, Judges, cosine
 from .lists import EvaluationList, Item
-from .metrics import text_errors
+from .metrics import Errors, Metric, count_errors, text_errors
 from .results import Result, ResultFile, Scores
 from .summary import Evaluation
 from .systems import Synthesis, System, Take, copy, file_hash, fingerprint, folder_of
@@ -125,11 +126,11 @@ class _Run:
 
     def _scores(self, item: Item, take: Take, reference: Path | None) -> Scores:
         samples = _read(self.out / take.audio)
-        heard = errors = similarity = mos = None
+        heard = similarity = mos = None
         if self.judges.recogniser is not None:
             language: Language = "en" if item.language == "en" else "zh"
             heard = self.judges.recogniser.transcribe(samples, language)
-            errors = text_errors(item.text, heard, item.language)
+        errors = self._errors(item, heard, samples)
         if self.judges.speaker is not None and reference is not None:
             similarity = round(cosine(self.judges.speaker.embed(samples), self._voice(reference)), 4)
         if self.judges.mos is not None:
@@ -138,9 +139,17 @@ class _Run:
 
     def _nothing(self, item: Item) -> Scores:
         """A text that was not said counts as a text of which nothing was heard."""
-        if self.judges.recogniser is None:
-            return Scores()
-        return Scores("", text_errors(item.text, "", item.language))
+        heard = None if self.judges.recogniser is None else ""
+        return Scores(heard, self._errors(item, heard, None))
+
+    def _errors(self, item: Item, heard: str | None, samples: Samples | None) -> dict[Metric, Errors] | None:
+        """By every judge that counts errors; samples None: nothing was said."""
+        errors = {} if heard is None else text_errors(item.text, heard, item.language)
+        if (listener := self.judges.phonemes) is not None:
+            said = () if samples is None else listener.heard(samples)
+            with suppress(TextError):  # a text without phonemes has no errors in them
+                errors["phonemes"] = count_errors(listener.expected(item.text), said)
+        return errors or None
 
     def _voice(self, reference: Path) -> Embedding:
         assert self.judges.speaker is not None

@@ -86,8 +86,8 @@ def _figures(system: str, language: SpokenLanguage, results: Sequence[Result]) -
     timed = [take for take in takes if take.elapsed is not None]
     seconds = sum(take.seconds for take in timed)
     errors = {}
-    for metric in METRICS[language]:
-        summary = summarise([result.scores.errors[metric] for result in results if result.scores.errors])
+    for metric in METRICS:
+        summary = summarise([found[metric] for r in results if (found := r.scores.errors) and metric in found])
         if summary is not None:
             errors[metric] = summary
     return Figures(

@@ -7,7 +7,12 @@ from .metrics import ErrorSummary, Metric
 from .summary import Evaluation, Figures
 
 LANGUAGE_NAMES: dict[SpokenLanguage, str] = {"en": "English", "zh": "Chinese", "mixed": "Mixed"}
-METRIC_NAMES: dict[Metric, str] = {"wer": "WER", "cer": "CER", "pinyin": "Pinyin error"}
+METRIC_NAMES: dict[Metric, str] = {
+    "wer": "WER",
+    "cer": "CER",
+    "pinyin": "Pinyin error",
+    "phonemes": "Phoneme error",
+}
 NOTHING = "–"
 
 

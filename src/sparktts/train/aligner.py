@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,24 +10,25 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
 from torch import Tensor
 
 from ..checkpoint.aligner import AlignerConfig
 from ..data.schema import Clip
 from ..data.shards import read_shards, source_folder
 from ..engine.torch.aligner import Aligner, AlignerNetwork, Alignment, pad_features, split_symbols
-from ..errors import CheckpointError, OptionError
-from ..files import write_atomically
+from ..errors import OptionError
+from .exporting import write_network
 from .features.cache import CACHE_DIR, ClipFeatures
 from .features.extractors import Encoder, EncoderOptions, open_encoder
 from .options import RunOptions, bounded
 from .run import Run
+from .schedule import rate_at
 
 EXPORT_DIR = "aligner"
 SHUFFLE = 1  # purpose of the random numbers that order the clips
 STANDARDIZED = 200  # clips that tell the features' mean and deviation
 POOR_SHARE = 0.002  # of well transcribed clips that the thresholds may refuse
+FINAL_RATE = 0.1  # share of the learning rate that is left at the last step
 MARGIN = 1.5  # the thresholds lie so many times further from certainty than that
 
 Features = npt.NDArray[np.float16]
@@ -90,7 +89,8 @@ def train(run: Run, options: AlignerOptions) -> int:
     encoder = open_encoder(options.features, run.device)
     spoken = listen(run, options, clips, encoder)
     held_out, kept = split(spoken, options.held_out)
-    config = AlignerConfig(encoder.dim, symbols, options.network.width, options.network.kernel)
+    sizes = options.network
+    config = AlignerConfig(encoder.dim, symbols, sizes.width, sizes.kernel, features=encoder.fingerprints[0])
     network = AlignerNetwork(config)
     network.standardize([clip.features for clip in kept[:STANDARDIZED]])
     network.to(run.device)
@@ -102,13 +102,17 @@ def train(run: Run, options: AlignerOptions) -> int:
     def train_step(step: int) -> Mapping[str, Tensor | float]:
         chosen = [kept[i] for i in draw(run, step, options.batch, len(kept))]
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, options)
+            group["lr"] = rate_at(step, options.run.steps, options.learning_rate, options.warmup, FINAL_RATE)
         batch, lengths = pad_features([clip.features for clip in chosen])
         batch = F.dropout(batch.to(run.device), options.dropout)
         with run.autocast():
             log_probs = network(batch, lengths.to(run.device))
-        loss = ctc_loss(log_probs, lengths, [spelling(aligner, clip.words) for clip in chosen])
-        loss.backward()  # type: ignore[no-untyped-call]
+        targets = [spelling(aligner, clip.words) for clip in chosen]
+        loss = ctc_loss(log_probs, lengths, targets)
+        # Per phoneme of all processes, as in one process with all their clips.
+        count = torch.tensor(float(sum(map(len, targets))), device=run.device)
+        share = count * run.world_size / run.sum(count.clone())
+        (loss * share).backward()  # type: ignore[no-untyped-call]
         run.average_gradients(network.parameters())
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
@@ -161,7 +165,7 @@ def known_symbols() -> list[str]:
 def listen(run: Run, options: AlignerOptions, clips: Sequence[Clip], encoder: Encoder) -> list[Spoken]:
     """Features of every clip, kept in `features.cache` or the run's directory; unreadable clips are left out.
 
-    Raises OptionError when the disk is full.
+    Raises CheckpointError when the disk is full.
     """
     heard = ClipFeatures(source_folder(options.shards), options.features, encoder, run.device, run.out / CACHE_DIR)
     heard.fill(run, clips)
@@ -205,14 +209,6 @@ def ctc_loss(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]
     return losses.sum() / sizes.sum()
 
 
-def learning_rate(step: int, options: AlignerOptions) -> float:
-    """Rises over the warm-up, then falls along a half cosine to a tenth at the last step."""
-    if step <= options.warmup:
-        return options.learning_rate * step / options.warmup
-    done = (step - options.warmup) / max(1, options.run.steps - options.warmup)
-    return options.learning_rate * (0.1 + 0.9 * 0.5 * (1.0 + math.cos(math.pi * done)))
-
-
 def with_thresholds(config: AlignerConfig, told: Sequence[Alignment]) -> AlignerConfig:
     """Thresholds that nearly all of these alignments, of clips known to be well transcribed on the whole, pass."""
     scores = [alignment.score for alignment in told]
@@ -225,10 +221,4 @@ def with_thresholds(config: AlignerConfig, told: Sequence[Alignment]) -> Aligner
 def export(directory: Path, config: AlignerConfig, network: AlignerNetwork) -> None:
     """Writes config.json and model.safetensors (fp32), each whole or not at all. Raises CheckpointError."""
     tensors = {name: value.detach().float().cpu().contiguous() for name, value in network.state_dict().items()}
-    text = json.dumps(config.values(), indent=2, ensure_ascii=False) + "\n"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        write_atomically(directory / "model.safetensors", save(tensors, {"format": "pt"}))
-        write_atomically(directory / "config.json", text.encode())
-    except OSError as error:
-        raise CheckpointError(f"{directory} cannot be written: {error.strerror or error}.") from None
+    write_network(directory, config.values(), tensors)

@@ -28,6 +28,7 @@ from the global generators (python, numpy, torch), which are saved too.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -40,7 +41,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
@@ -56,7 +57,7 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 from .. import errors
 from ..errors import CheckpointError, OptionError
 from ..files import replacing, write_atomically
-from .options import RunOptions, plain
+from .options import RunOptions, parse_options, plain
 
 Result = TypeVar("Result")
 Metrics = Mapping[str, "Tensor | float"]
@@ -184,6 +185,15 @@ class Run:
         """Random numbers of a step: a pure function of (seed, step, purpose), and of the rank unless shared."""
         return np.random.default_rng([self.options.seed, step, purpose, 0 if shared else self.rank])
 
+    @contextmanager
+    def kept_randomness(self) -> Iterator[None]:
+        """For what may draw numbers and must not change those that the training draws later."""
+        before = _random_state()
+        try:
+            yield
+        finally:
+            _set_random_state(before)
+
     def autocast(self) -> AbstractContextManager[Any]:
         """The run's precision, for forward passes."""
         return self.fabric.autocast()
@@ -248,10 +258,11 @@ class Run:
         validate: called in every process every `validate_every` steps and after the last; metrics of the first count.
         best: name of the validation metric whose lowest value keeps best.pt.
         """
+        state.setdefault("lowest", float("inf"))
         first = self.resume(state)
         step, total = first, self.options.steps
-        lowest: float = state.setdefault("lowest", float("inf"))
-        with self._signals(), self._progress(first, quiet) as progress:
+        lowest: float = state["lowest"]
+        with self._signals(), _quiet_threads(), self._progress(first, quiet) as progress:
             while step < total:
                 step += 1
                 self._count(train_step(step))
@@ -317,8 +328,9 @@ class Run:
                 with replacing(path) as temporary:
                     torch.save(content, temporary)
             except (OSError, RuntimeError) as error:
+                reason = getattr(error, "strerror", None) or "the disk seems to be full"
                 raise CheckpointError(
-                    f"{path} cannot be written ({error}); the checkpoints before it are kept: make room and run again."
+                    f"{path} cannot be written ({reason}); the checkpoints before it are kept: make room and run again."
                 ) from None
             for old in self._saved()[: -self.options.keep]:
                 old.unlink(missing_ok=True)
@@ -367,33 +379,45 @@ class Run:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
             raise CheckpointError(f"{self.out / 'metrics.jsonl'} cannot be written: {error.strerror}.") from None
-        for name, value in values.items():
-            self.writer.add_scalar(f"{split}/{name}", value, step)
+        with self._drawing() as writer:
+            for name, value in values.items():
+                writer.add_scalar(f"{split}/{name}", value, step)
 
     def log_audio(self, step: int, name: str, samples: npt.NDArray[np.float32], sample_rate: int) -> None:
         """(N,) samples to listen to in TensorBoard."""
         if self.is_main:
-            self.writer.add_audio(name, np.clip(samples, -1, 1)[None], step, sample_rate)
+            with self._drawing() as writer:
+                writer.add_audio(name, np.clip(samples, -1, 1)[None], step, sample_rate)
 
     def log_image(self, step: int, name: str, values: npt.NDArray[np.float32]) -> None:
         """(rows, columns) values as a picture, lowest row at the bottom, scaled to their range."""
         if self.is_main:
             low, high = float(values.min()), float(values.max())
             scaled = (values[::-1] - low) / max(high - low, 1e-9)
-            self.writer.add_image(name, scaled[None].astype(np.float32), step)
+            with self._drawing() as writer:
+                writer.add_image(name, scaled[None].astype(np.float32), step)
 
-    @property
-    def writer(self) -> Any:
-        """TensorBoard's SummaryWriter, of the first process."""
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
+    @contextmanager
+    def _drawing(self) -> Iterator[Any]:
+        """TensorBoard's SummaryWriter, of the first process. Raises CheckpointError for what could not be written."""
+        folder = self.out / "tensorboard"
+        try:
+            if self._writer is None:
+                from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(self.out / "tensorboard"))
-        return self._writer
+                self._writer = SummaryWriter(str(folder))
+            yield self._writer
+        except OSError as error:
+            self._writer = None  # its thread is gone, and what it still holds with it
+            raise CheckpointError(
+                f"{folder} cannot be written ({error.strerror or error}); the checkpoints are kept: make room and run "
+                "again."
+            ) from None
 
     def close(self) -> None:
         if self._writer is not None:
-            self._writer.close()
+            with suppress(OSError):
+                self._writer.close()
             self._writer = None
 
     def _count(self, metrics: Metrics) -> None:
@@ -434,7 +458,7 @@ class Run:
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             if self.newest() is not None and path.is_file():
-                _check_same(yaml.safe_load(path.read_text(encoding="utf-8")), recorded, self.out)
+                _check_same(_completed(yaml.safe_load(path.read_text(encoding="utf-8")), config), recorded, self.out)
             text = yaml.safe_dump(recorded, sort_keys=False, allow_unicode=True)
             write_atomically(path, text.encode())
         except OSError as error:
@@ -510,6 +534,22 @@ class _Progress:
         return seconds
 
 
+@contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """What TensorBoard's thread cannot write is raised here at the next call, and needs no traceback of its own."""
+    before = threading.excepthook
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        if not isinstance(failed.exc_value, OSError):
+            before(failed)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Content of a step-N.pt: "step", "state", ... Only data is read, nothing runs. Raises CheckpointError."""
     try:
@@ -527,9 +567,9 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
 
 
 def restore(state: State, saved: Mapping[str, Any], path: Path) -> None:
-    """Fills objects and plain values from what was saved. Raises CheckpointError."""
-    for name, value in saved.items():
-        target = state.get(name)
+    """Fills objects and plain values from what was saved, if anything is known of them. Raises CheckpointError."""
+    for name in state.keys() & saved.keys():
+        target, value = state[name], saved[name]
         if not isinstance(target, Stateful):
             state[name] = value
             continue
@@ -572,6 +612,16 @@ def _cut_metrics(path: Path, step: int) -> None:
         except (ValueError, KeyError, TypeError):
             continue
     write_atomically(path, "".join(kept).encode())
+
+
+def _completed(before: Any, config: Any) -> Any:
+    """What a run was started with, and the defaults of settings that it did not have yet."""
+    if not dataclasses.is_dataclass(config) or isinstance(config, type):
+        return before
+    try:
+        return plain(parse_options(before, type(config)))
+    except OptionError:  # a setting is gone: told by comparison
+        return before
 
 
 def _check_same(before: Any, now: Any, out: Path, key: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -48,6 +49,21 @@ class MosPredictor(Protocol):
         ...
 
 
+@runtime_checkable
+class PhonemeListener(Protocol):
+    """name: model and version, as reports show them."""
+
+    name: str
+
+    def expected(self, text: str) -> Sequence[str]:
+        """The phonemes of a text, as `heard` writes them. Raises TextError for a text without any."""
+        ...
+
+    def heard(self, samples: Samples) -> Sequence[str]:
+        """The phonemes that are said in (N,) samples at 16 kHz, N > 0; none for nothing."""
+        ...
+
+
 @dataclass(frozen=True)
 class Judges:
     """Who judges; None leaves a column out. notes: sentences on judges that are missing."""
@@ -55,12 +71,13 @@ class Judges:
     recogniser: Recogniser | None = None
     speaker: SpeakerEncoder | None = None
     mos: MosPredictor | None = None
+    phonemes: PhonemeListener | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def names(self) -> dict[str, str | None]:
         """Kind -> name of the judge."""
-        named = {"recogniser": self.recogniser, "speaker": self.speaker, "mos": self.mos}
+        named = {"recogniser": self.recogniser, "phonemes": self.phonemes, "speaker": self.speaker, "mos": self.mos}
         return {kind: None if judge is None else judge.name for kind, judge in named.items()}
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...errors import OptionError
 
@@ -77,3 +78,28 @@ class PackageFiles:
 def needed(extra: str, library: str) -> JudgeMissing:
     """The error for a library of one of this package's extras."""
     return JudgeMissing(f'it needs {library}: pip install "sparktts[{extra}]".')
+
+
+def of_transformers(model: str, what: str, *classes: str) -> list[Any]:
+    """One object of each class of transformers, loaded from a directory or a hub; the last is the network.
+
+    what: for the error. Raises JudgeMissing.
+    """
+    try:
+        import torch  # noqa: F401
+        import transformers
+    except ImportError:
+        raise needed("torch", "transformers") from None
+    try:
+        return [getattr(transformers, name).from_pretrained(model) for name in classes]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).split("\n")[0].rstrip(".")
+        raise JudgeMissing(f"{model} is no {what} model that transformers can load ({reason}).") from None
+
+
+def on_best_device(network: Any) -> tuple[Any, str]:
+    """A network in float32 for evaluation, and where it is."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return network.float().eval().to(device), device

@@ -9,16 +9,22 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ...errors import OptionError
-from .base import Judges, MosPredictor, Recogniser, SpeakerEncoder
+from .base import Judges, MosPredictor, PhonemeListener, Recogniser, SpeakerEncoder
 from .packages import JudgeMissing, PackageFiles
 
-Kind = Literal["recogniser", "speaker", "mos"]
+Kind = Literal["recogniser", "speaker", "mos", "phonemes"]
 Factory = Callable[[str, PackageFiles], Any]
-PROTOCOLS: dict[Kind, type] = {"recogniser": Recogniser, "speaker": SpeakerEncoder, "mos": MosPredictor}
+PROTOCOLS: dict[Kind, type] = {
+    "recogniser": Recogniser,
+    "speaker": SpeakerEncoder,
+    "mos": MosPredictor,
+    "phonemes": PhonemeListener,
+}
 DEFAULTS: dict[Kind, tuple[str, ...]] = {
     "recogniser": ("whisper-base",),
     "speaker": ("campplus", "ge2e"),
     "mos": ("distillmos", "dnsmos"),
+    "phonemes": (),
 }
 COLUMNS: dict[Kind, str] = {"recogniser": "errors", "speaker": "similarity", "mos": "MOS"}
 NONE = "none"
@@ -57,6 +63,7 @@ class _Registry:
                 "distillmos": _Shipped("distillmos", "DistillMOS"),
                 "dnsmos": _Shipped("dnsmos", "DNSMOS"),
             },
+            "phonemes": {"aligner": _Shipped("aligner", "of_model", "a model with an aligner")},
         }
     )
 
@@ -103,6 +110,7 @@ def open_judges(
     speaker: str | None = None,
     mos: str | None = None,
     directory: str | os.PathLike[str] | None = None,
+    phonemes: str | None = None,
 ) -> Judges:
     """The judges by name; None: the first default that is installed, else none and a note; "none": no such judge.
 
@@ -113,13 +121,13 @@ def open_judges(
     notes: list[str] = []
     found = {
         kind: _open(kind, spec, packages, notes)
-        for kind, spec in (("recogniser", recogniser), ("speaker", speaker), ("mos", mos))
+        for kind, spec in (("recogniser", recogniser), ("speaker", speaker), ("mos", mos), ("phonemes", phonemes))
     }
-    return Judges(found["recogniser"], found["speaker"], found["mos"], tuple(notes))
+    return Judges(found["recogniser"], found["speaker"], found["mos"], found["phonemes"], tuple(notes))
 
 
 def _open(kind: Any, spec: str | None, packages: PackageFiles, notes: list[str]) -> Any:
-    if spec == NONE:
+    if spec == NONE or (spec is None and not DEFAULTS[kind]):
         return None
     if spec is not None:
         return open_judge(kind, spec, packages)
@@ -143,4 +151,5 @@ def _imported(path: str) -> Any:
 
 
 def _words(kind: Kind) -> str:
-    return {"recogniser": "recogniser", "speaker": "speaker encoder", "mos": "MOS predictor"}[kind]
+    words = {"speaker": "speaker encoder", "mos": "MOS predictor", "phonemes": "phoneme listener"}
+    return words.get(kind, kind)

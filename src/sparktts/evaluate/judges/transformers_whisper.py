@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-from typing import Any
 
 from ...audio.samples import Samples
 from ...types import Language
 from .base import SAMPLE_RATE
-from .packages import JudgeMissing, PackageFiles, needed
+from .packages import PackageFiles, of_transformers, on_best_device
 
 WINDOW = 30.0  # seconds that the model hears at once
 
@@ -18,20 +17,10 @@ class TransformersWhisper:
 
     def __init__(self, model: str, packages: PackageFiles) -> None:
         """Raises JudgeMissing."""
-        try:
-            import torch
-            from transformers import WhisperForConditionalGeneration, WhisperProcessor
-        except ImportError:
-            raise needed("torch", "transformers") from None
-        processor: Any = WhisperProcessor
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            self._processor = processor.from_pretrained(model)
-            network: Any = WhisperForConditionalGeneration.from_pretrained(model)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = str(error).split("\n")[0].rstrip(".")
-            raise JudgeMissing(f"{model} is no Whisper model that transformers can load ({reason}).") from None
-        self._model, self._device = network.float().eval().to(device), device
+        self._processor, network = of_transformers(
+            model, "Whisper", "WhisperProcessor", "WhisperForConditionalGeneration"
+        )
+        self._model, self._device = on_best_device(network)
         self.name = f"whisper {model} (greedy, transformers {importlib.metadata.version('transformers')})"
 
     def transcribe(self, samples: Samples, language: Language) -> str:

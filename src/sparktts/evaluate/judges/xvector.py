@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
-from typing import Any
 
 from ...audio.samples import Samples
 from .base import SAMPLE_RATE, Embedding, at_least, unit
-from .packages import JudgeMissing, PackageFiles, needed
+from .packages import PackageFiles, of_transformers, on_best_device
 
 
 class XVector:
@@ -15,20 +14,8 @@ class XVector:
 
     def __init__(self, model: str, packages: PackageFiles) -> None:
         """Raises JudgeMissing."""
-        try:
-            import torch
-            from transformers import AutoFeatureExtractor, AutoModelForAudioXVector
-        except ImportError:
-            raise needed("torch", "transformers") from None
-        loader: Any = AutoFeatureExtractor
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            self._extractor = loader.from_pretrained(model)
-            network: Any = AutoModelForAudioXVector.from_pretrained(model)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = str(error).split("\n")[0].rstrip(".")
-            raise JudgeMissing(f"{model} is no speaker model that transformers can load ({reason}).") from None
-        self._network = network.float().eval().to(self._device)
+        self._extractor, network = of_transformers(model, "speaker", "AutoFeatureExtractor", "AutoModelForAudioXVector")
+        self._network, self._device = on_best_device(network)
         self.name = f"x-vector {model} (transformers {importlib.metadata.version('transformers')})"
 
     def embed(self, samples: Samples) -> Embedding:

@@ -27,7 +27,7 @@ def export(run: Path, target: Path, which: str = "newest") -> Path:
     run: directory of a run; which: `newest`, `best` or a step. What else is in `target` stays as it is, a language
     model among it. Returns target. Raises CheckpointError, OptionError.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     options = read_options(run / "config.yaml", CodecTraining)
     path = _chosen(run, which)
@@ -42,8 +42,7 @@ def export(run: Path, target: Path, which: str = "newest") -> Path:
         ) from None
     try:
         (target / CODEC_DIR).mkdir(parents=True, exist_ok=True)
-        with replacing(target / CODEC_DIR / "model.safetensors") as temporary:
-            save_file(model.folded(), temporary)
+        write_atomically(target / CODEC_DIR / "model.safetensors", save(model.folded(), {"format": "pt"}))
         section = yaml.safe_dump({"audio_tokenizer": codec_section(options)}, sort_keys=False)
         write_atomically(target / CODEC_DIR / "config.yaml", section.encode())
         _write_top(options, config.mel.sample_rate, config.hop, target)

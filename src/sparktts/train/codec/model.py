@@ -118,8 +118,12 @@ class CodecModel(nn.Module):
                 state[f"{name}.weight"] = cast(Tensor, module.weight)
         return {name: tensor.detach().float().cpu().contiguous() for name, tensor in state.items()}
 
-    def forward(self, batch: Batch, continuous: bool = False) -> Made:
-        """One pass over segments. continuous: the x-vector is the condition, not the one rebuilt from tokens."""
+    def forward(self, batch: Batch, continuous: bool = False, unquantized: bool = False) -> Made:
+        """One pass over segments.
+
+        continuous: the x-vector is the condition, not the one rebuilt from tokens; unquantized: semantic vectors are
+        those before the quantiser.
+        """
         if self.stage == "decoder":
             return self._from_tokens(batch)
         assert batch.features is not None
@@ -130,12 +134,13 @@ class CodecModel(nn.Module):
         z = self.encoder(batch.features)
         with _full_precision(z):  # rounding decides here
             vectors, global_tokens = voices.quantizer(gathered.float())
-            quantized = self.quantizer.learn(z.float())
+            quantized = self.quantizer.learn(z.float(), unquantized)
         d_vector = voices.project(vectors.transpose(1, 2).flatten(1))
         condition = x_vector if continuous else d_vector
         latent = self.prenet(quantized.vectors, condition)
         losses = {
             "quantizer": quantized.loss,
+            "spread": quantized.spread,
             "speaker": F.mse_loss(d_vector.float(), x_vector.detach().float()),
             "postnet": F.mse_loss(self.postnet(latent).float(), batch.features),
         }

@@ -15,6 +15,10 @@ class DataOptions:
     """shards: what `sparktts prepare` wrote; validation: another such folder, or null: `validation_clips` are held out.
 
     root: where the audio is, if the shards do not say it (or say it wrong). batch: segments per process and step.
+    reference: what tells the voice: `clip`: the clip itself, the segment masked to zero; `speaker`: another clip of the
+    same speaker, drawn at random, where there is one.
+    reference_augment: share of the references that are made worse: echo, noise, a narrower band, cut-off peaks; with
+    it, those from another clip are a piece of it, 2 s or more.
     cache_mb: memory for decoded clips; loaders: threads that read ahead.
     """
 
@@ -23,7 +27,9 @@ class DataOptions:
     validation: Path | None = None
     validation_clips: int = bounded(8, low=0)
     segment_seconds: float = bounded(2.4, low=0.2, high=60)
+    reference: Literal["clip", "speaker"] = "clip"
     reference_seconds: float = bounded(6.0, low=0.5, high=60)
+    reference_augment: float = bounded(0.0, low=0, high=1)
     batch: int = bounded(16, low=1)
     cache_mb: int = bounded(1000, low=0)
     loaders: int = bounded(1, low=1, high=64)
@@ -48,12 +54,16 @@ class OptimizerOptions:
 
 @dataclass(frozen=True)
 class LossOptions:
-    """Weights of the losses; 0 leaves one out. mel_windows: STFT windows of the mel loss, in samples."""
+    """Weights of the losses; 0 leaves one out. mel_windows: STFT windows of the mel loss, in samples.
+
+    spread keeps all dimensions of the codebook in use; the published training has no such loss.
+    """
 
     mel: float = bounded(15.0, low=0)
     adversarial: float = bounded(1.0, low=0)
     features: float = bounded(1.0, low=0)
     quantizer: float = bounded(1.0, low=0)
+    spread: float = bounded(0.1, low=0)
     speaker: float = bounded(1.0, low=0)
     postnet: float = bounded(1.0, low=0)
     f0: float = bounded(1.0, low=0)
@@ -63,7 +73,7 @@ class LossOptions:
 
 @dataclass(frozen=True)
 class DiscriminatorOptions:
-    """start: step at which they begin, null: never. crop_seconds: what they hear of a segment, null: all of it.
+    """start: step at which they begin, null: there are none. crop_seconds: what they hear of a segment, null: all.
 
     period_channels: one width per layer; 32 128 512 1024 1024 are those of HiFi-GAN, narrow ones train on a CPU.
     """
@@ -84,7 +94,8 @@ class CodecTraining:
     features: what hears the speech; null: the model of init_from; without `cache` it hears every batch anew.
     init_from: a checkpoint to go on from. model: section `audio_tokenizer` of BiCodec/config.yaml, merged over that of
     init_from; parts whose configuration differs start untrained.
-    speaker_warmup: steps during which the continuous x-vector is the condition.
+    speaker_warmup: steps during which the continuous x-vector is the condition; quantizer_warmup: steps before the
+    semantic vectors are quantised.
     """
 
     run: RunOptions
@@ -97,6 +108,7 @@ class CodecTraining:
     losses: LossOptions = LossOptions()
     discriminators: DiscriminatorOptions = DiscriminatorOptions()
     speaker_warmup: int = bounded(1000, low=0)
+    quantizer_warmup: int = bounded(0, low=0)
 
     def __post_init__(self) -> None:
         if self.init_from is None and not self.model:

@@ -24,6 +24,7 @@ class Quantized(NamedTuple):
     tokens: Tensor  # (B, T)
     latent: Tensor  # (B, codebook_dim, T), what was quantised
     loss: Tensor
+    spread: Tensor  # how unevenly the frames' directions fill the dimensions of the codebook, 0 or more
 
 
 class LearningQuantizer(SemanticQuantizer):
@@ -36,15 +37,21 @@ class LearningQuantizer(SemanticQuantizer):
         self.config = config
         self.register_buffer("cluster_size", torch.zeros(config.codebook_size))
 
-    def learn(self, z: Tensor) -> Quantized:
-        """z: (B, input_dim, T). The loss pulls frames to their entries, and entries to their frames."""
+    def learn(self, z: Tensor, continuous: bool = False) -> Quantized:
+        """z: (B, input_dim, T). The loss pulls frames to their entries, and entries to their frames.
+
+        continuous: the vectors are those of the frames themselves, which no entry draws near yet.
+        """
         latent = self.in_project(z)
         tokens = self._nearest(latent)
         entries = self.codebook(tokens).transpose(1, 2)
+        spread = unevenness(latent)
+        if continuous:
+            return Quantized(self.out_project(latent), tokens, latent, 0.0 * entries.sum(), spread)
         commitment = F.mse_loss(latent, entries.detach())
         codebook = F.mse_loss(entries, latent.detach())
         loss = self.config.commitment * commitment + self.config.codebook_loss_weight * codebook
-        return Quantized(self.out_project(latent + (entries - latent).detach()), tokens, latent, loss)
+        return Quantized(self.out_project(latent + (entries - latent).detach()), tokens, latent, loss, spread)
 
     @torch.no_grad()
     def revive(self, run: Run, tokens: Tensor, latent: Tensor, generator: np.random.Generator) -> Tensor:
@@ -71,3 +78,17 @@ class LearningQuantizer(SemanticQuantizer):
         self.codebook.weight[dead] = new + JITTER * found.std(dim=0) * noise.to(new.device)
         self.cluster_size[dead] = GRACE * threshold
         return dead
+
+
+def unevenness(latent: Tensor) -> Tensor:
+    """Mean negative logarithm of the variances of directions along their axes, in units of an even share.
+
+    latent: (B, dims, T). 0 when all dimensions are used alike; large when some are not used at all, as happens where
+    entries follow the frames and frames the entries: most of what a token could tell is lost then.
+    """
+    directions = F.normalize(latent.transpose(1, 2).flatten(0, 1), dim=1)
+    centred = directions - directions.mean(dim=0)
+    dims = directions.shape[1]
+    moments = centred.T @ centred / len(centred) * dims
+    floor = 1e-4 * torch.eye(dims, device=moments.device)
+    return -torch.logdet(moments + floor) / dims

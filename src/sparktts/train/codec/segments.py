@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from ...data.shards import read_shards, source_folder
 from ...errors import OptionError
 from ..features.cache import ClipFeatures
 from ..run import Run
+from .degrade import degraded, shortened
 from .options import DataOptions
 
 ORDER, PLACES = 11, 12  # purposes of random numbers
@@ -35,7 +37,7 @@ class Batch:
     """Segments of B clips, S tokens each. What a training does not need is None."""
 
     audio: Tensor  # (B, hop * S)
-    reference: Tensor | None  # (B, N), the target segment masked to zero
+    reference: Tensor | None  # (B, N), the target segment masked to zero, or another clip of the speaker
     features: Tensor | None  # (B, dim, S)
     semantic: Tensor | None  # (B, S)
     global_tokens: Tensor | None  # (B, token_num)
@@ -156,6 +158,9 @@ class Segments:
                 f"The clips of {options.shards} have no tokens, which `stage: decoder` trains on: "
                 "run `sparktts prepare` with --codec first."
             )
+        self._of_speaker: dict[str, list[int]] = defaultdict(list)
+        for i in self.usable:
+            self._of_speaker[recordings.clips[i].speaker].append(i)
         self._pool = ThreadPoolExecutor(options.loaders, thread_name_prefix="segments")
         self._ahead: dict[int, Future[Batch]] = {}
         self._permutation = lru_cache(maxsize=4)(self._make_permutation)
@@ -211,7 +216,7 @@ class Segments:
         if features is not None:
             wanted["features"] = _exactly(np.asarray(features[start:stop], np.float32), size).T
         if self.needs.reference:
-            wanted["reference"] = self._reference(audio, start * hop, stop * hop, generator)
+            wanted["reference"] = self._reference(index, audio, start * hop, stop * hop, generator)
         if self.needs.tokens:
             wanted["semantic"] = np.array(clip.semantic[start:stop], np.int64)  # type: ignore[index]
             wanted["global_tokens"] = np.array(clip.global_tokens, np.int64)
@@ -220,15 +225,24 @@ class Segments:
             wanted["log_f0"], wanted["voiced"] = _exactly(log_f0[start:stop], size), _exactly(voiced[start:stop], size)
         return wanted
 
-    def _reference(self, audio: Samples, start: int, stop: int, generator: np.random.Generator) -> Samples:
-        """A window of the clip in which the target is silent, so that content cannot leak through the voice."""
-        masked = audio.copy()
-        masked[start:stop] = 0.0
+    def _reference(self, index: int, audio: Samples, start: int, stop: int, generator: np.random.Generator) -> Samples:
+        """A window of speech in which the target is not heard, so that content cannot leak through the voice."""
+        mates = self._of_speaker[self.recordings.clips[index].speaker]
+        if self.options.reference == "speaker" and len(mates) > 1:
+            chosen = mates[int(generator.integers(len(mates) - 1))]
+            heard = self.recordings.samples(chosen if chosen != index else mates[-1])
+            if self.options.reference_augment:
+                heard = shortened(heard, generator)
+        else:
+            heard = audio.copy()
+            heard[start:stop] = 0.0
         wanted = round(self.options.reference_seconds * 16000)
-        if len(masked) > wanted:
-            place = int(generator.integers(0, len(masked) - wanted + 1))
-            masked = masked[place : place + wanted]
-        return reference_window(masked, "first-6s", self.options.reference_seconds)
+        if len(heard) > wanted:
+            place = int(generator.integers(0, len(heard) - wanted + 1))
+            heard = heard[place : place + wanted]
+        if self.options.reference_augment and generator.random() < self.options.reference_augment:
+            heard = degraded(heard, generator)
+        return reference_window(heard, "first-6s", self.options.reference_seconds)
 
 
 def _exactly(values: npt.NDArray[Any], length: int) -> npt.NDArray[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -90,20 +89,24 @@ class CodecTrainer:
         self.model = model.prepare().to(run.device)
         if run.world_size > 1:
             SyncedBatchNorm.everywhere(self.model)
-        self.discriminators = Discriminators(options.discriminators).to(run.device)
-        run.broadcast(self.model, self.discriminators)
+        run.broadcast(self.model)
         self.averaged = Averaged(self.model, options.optimizer.ema)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = self._adam(self.parameters)
-        self.discriminator_optimizer = self._adam(self.discriminators.parameters())
         self.mels = resolutions(options.losses.mel_windows, model.config.mel.sample_rate)
         self.state: dict[str, Any] = {
             "model": self.model,
             "averaged": self.averaged,
             "optimizer": self.optimizer,
-            "discriminators": self.discriminators,
-            "discriminator_optimizer": self.discriminator_optimizer,
         }
+        self.discriminators: Discriminators | None = None
+        self.discriminator_optimizer: torch.optim.AdamW | None = None
+        if options.discriminators.start is not None:
+            self.discriminators = Discriminators(options.discriminators).to(run.device)
+            run.broadcast(self.discriminators)
+            self.discriminator_optimizer = self._adam(self.discriminators.parameters())
+            self.state["discriminators"] = self.discriminators
+            self.state["discriminator_optimizer"] = self.discriminator_optimizer
 
     @classmethod
     def start(cls, run: Run, options: CodecTraining) -> CodecTrainer:
@@ -145,10 +148,12 @@ class CodecTrainer:
     def announce(self) -> None:
         """Says what is about to happen."""
         count = sum(p.numel() for p in self.parameters) / 1e6
-        judges = sum(p.numel() for p in self.discriminators.parameters()) / 1e6
+        judges = "no discriminators"
+        if self.discriminators is not None:
+            judges = f"{sum(p.numel() for p in self.discriminators.parameters()) / 1e6:.1f} M in discriminators"
         left_out = len(self.segments.recordings.clips) - len(self.segments.usable)
         self.run.say(
-            f"Codec, stage {self.options.stage}: {count:.1f} M parameters ({judges:.1f} M in discriminators), "
+            f"Codec, stage {self.options.stage}: {count:.1f} M parameters ({judges}), "
             f"{self.segments.hours:.2f} hours of speech in {len(self.segments.usable)} clips"
             + (f" ({left_out} shorter than a segment left out)" if left_out else "")
             + f", {self.options.run.steps:,} steps."
@@ -170,7 +175,8 @@ class CodecTrainer:
         start = self.options.discriminators.start
         judged = start is not None and step > start
         with self.run.autocast():
-            made = self.model(batch, continuous=step <= self.options.speaker_warmup)
+            warmup = self.options.quantizer_warmup
+            made = self.model(batch, continuous=step <= self.options.speaker_warmup, unquantized=step <= warmup)
         metrics: dict[str, Tensor | float] = {}
         if judged:
             metrics["discriminators"] = self.discriminator_step(batch.audio, made.wave.detach(), step)
@@ -179,6 +185,8 @@ class CodecTrainer:
 
     def discriminator_step(self, real: Tensor, fake: Tensor, step: int) -> Tensor:
         """Teaches the discriminators. real, fake: (B, N). Returns their loss before the step."""
+        assert self.discriminators is not None
+        assert self.discriminator_optimizer is not None
         self.discriminators.requires_grad_(True)
         real, fake = self._cropped(real, fake, step)
         with self.run.autocast():
@@ -217,6 +225,7 @@ class CodecTrainer:
         """All losses of the generator by their names in `losses`."""
         losses = {"mel": mel_distance(batch.audio, made.wave, self.mels), **made.losses}
         if judged:
+            assert self.discriminators is not None
             self.discriminators.requires_grad_(False)
             real, fake = self._cropped(batch.audio, made.wave, step)
             with self.run.autocast():
@@ -261,8 +270,9 @@ class CodecTrainer:
         passed = (step - 1) / max(1, self.options.run.steps - 1)
         rate = o.rate * (o.last_rate / o.rate) ** passed if o.rate and o.last_rate else o.rate * (1 - passed)
         rate *= min(1.0, step / o.warmup) if o.warmup else 1.0
-        for group in itertools.chain(self.optimizer.param_groups, self.discriminator_optimizer.param_groups):
-            group["lr"] = rate
+        for optimizer in filter(None, (self.optimizer, self.discriminator_optimizer)):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
 
 
 def feature_source(options: CodecTraining) -> EncoderOptions:

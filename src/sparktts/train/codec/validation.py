@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from collections import defaultdict
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from ..features.cache import ClipFeatures
 from ..run import Metrics, Run
 from .losses import mel_distance, mel_spectrogram, resolutions
 from .model import CodecModel
+from .quality import measures
 from .segments import Recordings
 
 WINDOWS = (512, 1024, 2048)  # of the mel distance
@@ -32,10 +33,10 @@ class Validation:
 
     @torch.no_grad()
     def measure(self, model: CodecModel, step: int) -> Metrics:
-        """mel: mean log10 distance per resolution; stoi (with pystoi); tokens_used and voices_used: different ones;
+        """mel: mean log10 distance per resolution; stoi, pesq: see `quality`; tokens_used, voices_used: different ones;
         perplexity of the semantic tokens; speaker_cosine of x-vector and d-vector."""
         mels = resolutions(WINDOWS, model.config.mel.sample_rate)
-        distances, clarity, cosines = [], [], []
+        found: dict[str, list[float]] = defaultdict(list)
         semantic, voices = [], []
         for index in range(len(self.recordings.clips)):
             audio = self.recordings.samples(index)[: round(LONGEST * model.config.mel.sample_rate)]
@@ -43,28 +44,23 @@ class Validation:
             made = model.decode(tokens, voice)[0].clamp(-1, 1)
             real = torch.from_numpy(audio).to(made.device)[: len(made)]
             made = made[: len(real)]
-            distances.append(float(mel_distance(real[None], made[None], mels)) / len(mels))
-            if (score := stoi(real.cpu().numpy(), made.cpu().numpy(), model.config.mel.sample_rate)) is not None:
-                clarity.append(score)
+            found["mel"].append(float(mel_distance(real[None], made[None], mels)) / len(mels))
+            for name, score in measures(real.cpu().numpy(), made.cpu().numpy(), model.config.mel.sample_rate).items():
+                found[name].append(score)
             if cosine is not None:
-                cosines.append(cosine)
+                found["speaker_cosine"].append(cosine)
             semantic.append(tokens.flatten().cpu().numpy())
             voices.append(voice.flatten().cpu().numpy())
             if index < HEARD:
                 self._show(step, index, real, made, model)
         spoken = np.concatenate(semantic)
         shares = np.unique(spoken, return_counts=True)[1] / len(spoken)
-        metrics = {
-            "mel": float(np.mean(distances)),
+        return {
+            **{name: float(np.mean(values)) for name, values in found.items()},
             "tokens_used": float(len(shares)),
             "perplexity": float(np.exp(-(shares * np.log(shares)).sum())),
             "voices_used": float(len(np.unique(np.concatenate(voices)))),
         }
-        if clarity:
-            metrics["stoi"] = float(np.mean(clarity))
-        if cosines:
-            metrics["speaker_cosine"] = float(np.mean(cosines))
-        return metrics
 
     def _tokens(self, model: CodecModel, index: int, audio: Samples) -> tuple[Tensor, Tensor, float | None]:
         device = next(model.parameters()).device
@@ -88,16 +84,3 @@ class Validation:
             self.run.log_audio(step, f"{name}/{index}", wave.cpu().numpy(), rate)
             logs = mel_spectrogram(model.mel, wave[None])[0].clamp(min=1e-4).log10()
             self.run.log_image(step, f"{name}_mel/{index}", logs.cpu().numpy())
-
-
-def stoi(real: Samples, made: Samples, sample_rate: int) -> float | None:
-    """Short-time objective intelligibility, 0..1; None without the library or for too short a clip."""
-    if find_spec("pystoi") is None or len(real) < sample_rate:
-        return None
-    import warnings
-
-    from pystoi import stoi as measure
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return float(measure(real, made, sample_rate))

@@ -15,7 +15,7 @@ import torch
 from ...audio.loudness import normalize_volume
 from ...data.audio_source import open_audio
 from ...data.schema import Clip
-from ...errors import AudioError, OptionError
+from ...errors import AudioError, CheckpointError
 from ...files import replacing
 from ..options import plain
 from ..run import Run
@@ -53,7 +53,7 @@ class ClipFeatures:
     def of(self, clip: Clip) -> Features:
         """(T, dim) features; only what is sliced off is read from the disk.
 
-        Raises AudioError, and OptionError when the disk is full.
+        Raises AudioError, OptionError for a broken tar, and CheckpointError when the disk is full.
         """
         path = self.path(clip)
         if path is not None and path.exists():
@@ -75,7 +75,7 @@ class ClipFeatures:
     def fill(self, run: Run, clips: Sequence[Clip]) -> None:
         """Computes what is missing, each process its share; clips that cannot be read are left out and told.
 
-        Nothing without a folder. Raises OptionError when the disk is full.
+        Nothing without a folder. Raises CheckpointError when the disk is full.
         """
         paths = [(clip, self.path(clip)) for clip in clips[run.rank :: run.world_size]]
         missing = [clip for clip, path in paths if path is not None and not path.exists()]
@@ -94,7 +94,7 @@ class ClipFeatures:
             with replacing(path) as temporary, temporary.open("wb") as file:
                 np.save(file, features)
         except OSError as error:
-            raise OptionError(
+            raise CheckpointError(
                 f"'{path.parent}' cannot be written ({error.strerror or error}): make room and run the same command "
                 "again; what is there is kept."
             ) from None

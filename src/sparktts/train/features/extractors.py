@@ -41,9 +41,12 @@ class EncoderOptions:
 
 
 class Encoder(Protocol):
-    """Speech to features, frozen."""
+    """Speech to features, frozen. fingerprints: its own, and that of an encoder whose features it gives."""
 
     dim: int
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]: ...
 
     def __call__(self, audio: Tensor) -> Tensor:
         """audio: (B, N) at 16 kHz as recorded. Returns (B, T, dim), one frame for every 320 samples, less the rest."""
@@ -57,6 +60,10 @@ class Wav2Vec2Encoder(nn.Module):
         super().__init__()
         self.features = features.requires_grad_(False)
         self.dim = features.hidden_size
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        return self.features.fingerprints
 
     def forward(self, audio: Tensor) -> Tensor:
         heard: Tensor = self.features(normalized(audio))

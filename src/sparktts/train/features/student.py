@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from ...engine.torch.wav2vec2 import Wav2Vec2Features
-from ...errors import CheckpointError
-from ...files import write_atomically
+from ...engine.torch.wav2vec2 import STANDS_FOR, Wav2Vec2Features
+from ..exporting import write_network
 from ..options import bounded
 from .extractors import HOP, normalized
 
@@ -85,11 +82,13 @@ class StudentOptions:
 class Student(nn.Module):
     """The encoder as checkpoints run it, and what turns its features into the teacher's."""
 
-    def __init__(self, options: StudentOptions, teacher_dim: int) -> None:
+    def __init__(self, options: StudentOptions, teacher_dim: int, teacher: str | None = None) -> None:
+        """teacher: its fingerprint, which an encoder of its width carries on, as its features can stand for it."""
         super().__init__()
         self.options = options
         self.features = Wav2Vec2Features(options.config(), (options.layers,))
         same = teacher_dim == options.hidden_size
+        self.stands_for = teacher if same else None
         self.head: nn.Module = nn.Identity() if same else nn.Linear(options.hidden_size, teacher_dim)
 
     def forward(self, audio: Tensor) -> Tensor:
@@ -102,13 +101,8 @@ class Student(nn.Module):
         tensors = {name: value.detach().cpu() for name, value in self.features.model.state_dict().items()}
         _parametrize(tensors)
         stored = {name: value.to(DTYPES[dtype]).contiguous() for name, value in tensors.items()}
-        config = json.dumps(self.options.config(), indent=2) + "\n"
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            write_atomically(directory / "model.safetensors", save(stored, {"format": "pt"}))
-            write_atomically(directory / "config.json", config.encode())
-        except OSError as error:
-            raise CheckpointError(f"{directory} cannot be written: {error.strerror or error}.") from None
+        origin = {STANDS_FOR: self.stands_for} if self.stands_for else {}
+        write_network(directory, {**self.options.config(), **origin}, stored)
 
 
 def _parametrize(tensors: dict[str, Tensor]) -> None:

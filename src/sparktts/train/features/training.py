@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,6 +20,7 @@ from ...data.shards import read_shards, source_folder
 from ...errors import OptionError
 from ..options import RunOptions, bounded
 from ..run import Run
+from ..schedule import rate_at
 from .cache import CACHE_DIR, ClipFeatures, Features
 from .extractors import HOP, EncoderOptions, open_encoder
 from .student import Precision, Student, StudentOptions
@@ -28,6 +28,7 @@ from .student import Precision, Student, StudentOptions
 HELD_OUT = 1  # purpose of the random numbers that choose clips for validation
 EXPORT_DIR = "features"
 BETAS = (0.9, 0.98)
+FINAL_RATE = 0.05  # share of the learning rate that is left at the last step
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def train(run: Run, options: FeaturesOptions) -> int:
     """Runs or goes on with the training, and exports what it has reached. Returns the last step done."""
     speech = Speech(options.shards, options.held_out, options.run.seed)
     teacher = open_encoder(options.teacher, run.device)
-    student = Student(options.student, teacher.dim).to(run.device)
+    student = Student(options.student, teacher.dim, teacher.fingerprints[0]).to(run.device)
     run.broadcast(student)
     optimizer = torch.optim.AdamW(
         student.parameters(), options.learning_rate, betas=BETAS, weight_decay=options.weight_decay
@@ -120,7 +121,7 @@ def train(run: Run, options: FeaturesOptions) -> int:
         rng = run.generator(step)
         rows = [speech.row(rng, frames, cache if options.cache else None) for _ in range(options.batch)]
         audio = torch.from_numpy(np.stack([samples for samples, _ in rows])).to(run.device)
-        rate = learning_rate(step, options)
+        rate = rate_at(step, options.run.steps, options.learning_rate, options.warmup, FINAL_RATE)
         for group in optimizer.param_groups:
             group["lr"] = rate
         with run.autocast():
@@ -184,11 +185,3 @@ def distance(guess: Tensor, target: Tensor) -> dict[str, Tensor]:
         "cosine": 1.0 - F.cosine_similarity(guess, target, dim=-1).mean(),
         "explained": 1.0 - left / spread,
     }
-
-
-def learning_rate(step: int, options: FeaturesOptions) -> float:
-    """Rises over the warm-up, then falls along a half cosine to a twentieth at the last step."""
-    if step <= options.warmup:
-        return options.learning_rate * step / options.warmup
-    done = (step - options.warmup) / max(1, options.run.steps - options.warmup)
-    return options.learning_rate * (0.05 + 0.95 * 0.5 * (1.0 + math.cos(math.pi * done)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from ...audio.mel import MelSpectrogram
 from ...checkpoint.tensors import TensorFile
+from ...engine.torch.weights import fingerprint
 from ...errors import CheckpointError
 from ...windows import windows
 
@@ -104,6 +106,11 @@ class WhisperFeatures(nn.Module):
             return cls(read_whisper(path), layers)
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(f"{path} is no Whisper model that can be read: {_brief(error)}.") from None
+
+    @cached_property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Its own."""
+        return (fingerprint(self, self.layers),)
 
     def forward(self, audio: Tensor) -> Tensor:
         """audio: (B, N) at 16 kHz. Returns (B, T, dim), T = ceil((N // 160) / 2); frame t is centred on 320 * t."""

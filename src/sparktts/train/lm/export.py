@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +17,7 @@ from ...checkpoint.stored import Array, to_bfloat16_bits
 from ...checkpoint.tensors import TensorPlan, write_safetensors
 from ...engine.torch.qwen2 import Qwen2, fused_rows
 from ...errors import OptionError
+from ...files import new_directory
 from ..run import load_checkpoint
 from .adapters import Trained, adapt, merged_weights
 from .options import LanguageModelOptions
@@ -42,27 +42,26 @@ def export_run(options: LanguageModelOptions, target: Path, which: str = "best",
     return write_checkpoint(options, start.model, target, precision)
 
 
-def write_checkpoint(
-    options: LanguageModelOptions, model: Qwen2, target: Path, precision: Precision = "fp32", replace: bool = False
-) -> Path:
-    """Writes a whole checkpoint with this model. replace: an old one of that name goes. Raises OptionError."""
-    codec = checkpoint_directory(options.codec)
-    with _new_directory(target, replace) as directory:
-        for path in sorted(codec.iterdir()):
-            if path.name not in (LM_DIR, "config.yaml", "README.md") and path.name[0] != ".":
-                _take(path, directory / path.name)
-        _write_options(options, codec, directory)
-        write_language_model(model, options.run.out / LM_DIR, directory / LM_DIR, precision)
+def write_checkpoint(options: LanguageModelOptions, model: Qwen2, target: Path, precision: Precision = "fp32") -> Path:
+    """Writes a whole checkpoint with this model. Raises OptionError."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with new_directory(target) as directory:
+        _write_surroundings(options, checkpoint_directory(options.codec), directory)
+        write_language_model(model, directory / LM_DIR, precision)
         Checkpoint.open(directory)
     return target
 
 
-def write_language_model(model: Qwen2, files: Path, target: Path, precision: Precision = "fp32") -> None:
-    """Writes LLM/: the weights, and the configuration and tokenizer that lie in `files`."""
-    target.mkdir(parents=True, exist_ok=True)
-    for name in (TOKENIZER, CONFIG, *COPIED):
-        if (files / name).is_file():
-            shutil.copyfile(files / name, target / name)
+def write_frame(options: LanguageModelOptions, codec: Path, target: Path) -> Path:
+    """Writes a checkpoint, or writes it again, without the weights of a language model. Raises OptionError."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with new_directory(target, replace=True) as directory:
+        _write_surroundings(options, codec, directory)
+    return target
+
+
+def write_language_model(model: Qwen2, target: Path, precision: Precision = "fp32") -> None:
+    """Writes the weights into LLM/, which holds the configuration and the tokenizer."""
     stored = "BF16" if precision == "bf16" else "F32"
     if precision == "bf16":
         text = (target / CONFIG).read_text(encoding="utf-8")
@@ -112,6 +111,19 @@ def _saved(out: Path, which: str) -> Path:
     return folder / f"step-{which}.pt"
 
 
+def _write_surroundings(options: LanguageModelOptions, codec: Path, target: Path) -> None:
+    """All but the weights of the language model: the codec's files, the options, configuration and tokenizer."""
+    for path in sorted(codec.iterdir()):
+        if path.name not in (LM_DIR, "config.yaml", "README.md") and path.name[0] != ".":
+            _take(path, target / path.name)
+    _write_options(options, codec, target)
+    files = options.run.out / LM_DIR
+    (target / LM_DIR).mkdir()
+    for name in (TOKENIZER, CONFIG, *COPIED):
+        if (files / name).is_file():
+            shutil.copyfile(files / name, target / LM_DIR / name)
+
+
 def _write_options(options: LanguageModelOptions, codec: Path, target: Path) -> None:
     values = dict(read_yaml(codec / "config.yaml").values)
     for name, value, usual in (
@@ -136,20 +148,3 @@ def _take(source: Path, target: Path) -> None:
         os.link(source.resolve(), target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-@contextmanager
-def _new_directory(target: Path, replace: bool) -> Iterator[Path]:
-    if target.exists() and not replace:
-        raise OptionError(f"{target} exists already; give a new directory to write to.")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.rename(target)
-    except OSError as error:
-        raise OptionError(f"{target} cannot be written: {error.strerror or error}.") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

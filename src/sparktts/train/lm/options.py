@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..features.extractors import EncoderOptions
 from ..options import RunOptions, bounded
+from ..schedule import Decay
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class OptimizerOptions:
 
     learning_rate: float = bounded(1e-3, low=0)
     warmup: int = bounded(100, low=0)
-    decay: Literal["cosine", "linear", "constant"] = "cosine"
+    decay: Decay = "cosine"
     final: float = bounded(0.05, low=0, high=1)
     weight_decay: float = bounded(0.01, low=0)
     beta1: float = bounded(0.9, low=0, high=1)
@@ -115,13 +117,23 @@ class BatchOptions:
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """Section `samples`: sentences spoken while training, as wav files and in TensorBoard.
+    """Section `samples`: sentences spoken at validations, as wav files and in TensorBoard, and judged.
 
-    every: in steps; they are spoken at the next validation.
+    every: in steps, null: at every validation. checkpoint: what speaks, null: `codec`; the tokens must be the same.
+    aligner: hears the phonemes, null: that of the checkpoint, if it has one; features: what it listens through, null:
+    the checkpoint's own. judge: a recogniser, as `sparktts eval --asr` names them, null: none.
     """
 
     sentences: tuple[str, ...]
-    every: int = bounded(2000, low=1)
+    every: int | None = bounded(None, low=1)
+    checkpoint: Path | None = None
+    aligner: Path | None = None
+    features: EncoderOptions | None = None
+    judge: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.sentences:
+            raise ValueError("`sentences` must hold at least one")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,21 +18,19 @@ from ...errors import OptionError
 from ...prompt import PromptBuilder
 from ...text.phonemes import PHONEMES
 from ..run import Run
+from ..schedule import rate_at
 from .adapters import Trained, adapt
-from .export import write_checkpoint
 from .head import LegalHead, families
 from .network import TrainingModel
 from .options import LanguageModelOptions, OptimizerOptions
 from .packing import Packed, pack
-from .schedule import rate_at
+from .samples import SampleSpeech
 from .sequences import OVERHEAD, Document, Examples, corrupted
 from .start import Start, load_start, prepare_files
 from .stream import BatchStream, cut
 
-if TYPE_CHECKING:
-    from ...pipeline import SparkTTS
-
 VALIDATION_CLIPS = 400  # at most: enough for two digits of the cross-entropy
+VOICES = 16  # of validation clips, in which sample sentences are spoken
 CORRUPTION = 1  # purpose of random numbers
 
 
@@ -73,6 +70,10 @@ class Trainer:
             training.document, lengths, options.batch.tokens, options.run.seed, run.rank, run.world_size
         )
         self._validation = self._validation_batches()
+        self.samples: SampleSpeech | None = None
+        if options.samples is not None and run.is_main:
+            voices = [example.voice for example in self.split.validation.items[:VOICES]]
+            self.samples = SampleSpeech(run, options, voices)
 
     def fit(self) -> int:
         """Trains to the last step or to a stop. Returns the last step done."""
@@ -119,7 +120,8 @@ class Trainer:
                 parts[name] = (before[0] + value, before[1] + amount)
         run.average_gradients(self.parameters)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, options.optimizer.clip or float("inf"))
-        rate = rate_at(step, options.run.steps, options.optimizer)
+        o = options.optimizer
+        rate = rate_at(step, options.run.steps, o.learning_rate, o.warmup, o.final, o.decay)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
@@ -141,10 +143,9 @@ class Trainer:
                 before = sums.get(name, (0.0, 0))
                 sums[name] = (before[0] + float(value), before[1] + count)
         self.network.train()
-        if self._samples_due(step):
-            self._speak(step)
         total = sum(value for value, _ in sums.values()) / max(1, sum(count for _, count in sums.values()))
-        return {"loss": total, **{name: value / count for name, (value, count) in sums.items()}}
+        losses = {name: value / count for name, (value, count) in sums.items()}
+        return {"loss": total, **losses, **self._sample_errors(step)}
 
     def _packed(self, documents: list[Document], random: np.random.Generator) -> Packed:
         share, span = self.options.data.corrupt, self.tokenizer.semantic.span
@@ -159,40 +160,20 @@ class Trainer:
         batches = cut(documents, self.options.batch.tokens)
         return [pack([(document.ids, document.targets) for document in batch]) for batch in batches]
 
+    def _sample_errors(self, step: int) -> dict[str, float]:
+        """What the judges say of the sample sentences, where they are due; nothing that is drawn later changes."""
+        found: dict[str, float] = {}
+        if self.samples is not None and self._samples_due(step):
+            with self.run.kept_randomness():
+                found = self.samples.measure(self.network.model, step)
+        self.run.barrier()
+        return found
+
     def _samples_due(self, step: int) -> bool:
         """Whether a multiple of `samples.every` has passed since the last validation."""
-        if self.options.samples is None:
-            return False
-        every, before = self.options.samples.every, max(0, step - self.options.run.validate_every)
-        return step // every > before // every
-
-    def _speak(self, step: int) -> None:
-        """Writes the model as it is now as a checkpoint, and says the sample sentences with a validation voice."""
-        if self.run.is_main:
-            from ...pipeline import SparkTTS
-
-            directory = write_checkpoint(
-                self.options, self.network.model, self.options.run.out / "samples" / "checkpoint", replace=True
-            )
-            with torch.random.fork_rng():
-                self._say_samples(SparkTTS.from_pretrained(directory, device="cpu"), step)
-        self.run.barrier()
-
-    def _say_samples(self, tts: SparkTTS, step: int) -> None:
-        from ...errors import SparkTTSError
-        from ...voice import Provenance, Voice
-
         assert self.options.samples is not None
-        example = self.split.validation.items[0]
-        voice = Voice(example.voice, tts.checkpoint.codec_fingerprint, Provenance("cloned", Provenance.now()))
-        for number, sentence in enumerate(self.options.samples.sentences):
-            try:
-                audio = tts.say(sentence, voice=voice, seed=number)
-            except SparkTTSError as error:  # a model that has hardly learnt says nothing, or never ends
-                self.run.say(f"Sample {number} at step {step}: {error}")
-                continue
-            audio.save(self.options.run.out / "samples" / f"step-{step}-{number}.wav")
-            self.run.log_audio(step, f"sample {number}", audio.samples, audio.sample_rate)
+        every, before = self.options.samples.every, max(0, step - self.options.run.validate_every)
+        return every is None or step // every > before // every
 
 
 def split_clips(options: LanguageModelOptions, builder: PromptBuilder) -> Split:
@@ -208,6 +189,8 @@ def split_clips(options: LanguageModelOptions, builder: PromptBuilder) -> Split:
     for examples, what in ((training, "train on"), (held, "validate with")):
         if not len(examples):
             reasons = ", ".join(f"{count} with {reason}" for reason, count in examples.left_out.most_common())
+            if examples is held and not reasons and not isinstance(validation, Path):
+                reasons = f"`data.validation: {validation:g}` takes none of {len(training)}, make it larger"
             raise OptionError(f"There are no clips to {what} in the shards ({reasons or 'they are empty'}).")
     found, wanted = training.codec, Checkpoint(options.codec).codec_fingerprint
     if found is not None and found != wanted:

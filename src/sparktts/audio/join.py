@@ -10,9 +10,9 @@ from ..errors import AudioError
 from .samples import Samples
 from .silence import active_frames, frame_size, trim_silence
 
-_KEEP = 0.02  # seconds of its own silence that a piece keeps on each side
-_FADE = 0.005  # seconds
-_MOST_GAIN = 2.0  # 6 dB up or down: more would be heard as a change of voice
+KEEP = 0.02  # seconds of its own silence that a piece keeps on each side
+FADE = 0.005  # seconds
+MOST_GAIN = 2.0  # 6 dB up or down: more would be heard as a change of voice
 
 
 def join(pieces: Sequence[Samples], pauses: Sequence[float], sample_rate: int) -> Samples:
@@ -27,7 +27,7 @@ def join(pieces: Sequence[Samples], pauses: Sequence[float], sample_rate: int) -
         raise AudioError(f"{len(pieces)} pieces have {len(pauses)} pauses; give one pause after each piece.")
     if any(not 0.0 <= pause < float("inf") for pause in pauses):
         raise AudioError("A pause is negative or not a number; give seconds of 0 or more.")
-    trimmed = [trim_silence(piece, sample_rate, _KEEP) for piece in pieces]
+    trimmed = [trim_silence(piece, sample_rate, KEEP) for piece in pieces]
     gains = _gains(trimmed, sample_rate)
     parts: list[Samples] = []
     for index, (piece, gain) in enumerate(zip(trimmed, gains, strict=True)):
@@ -50,7 +50,7 @@ def _gains(pieces: Sequence[Samples], sample_rate: int) -> list[float]:
 def _gain(piece: Samples, level: float, median: float) -> float:
     if level == 0.0:
         return 1.0
-    gain = min(max(median / level, 1.0 / _MOST_GAIN), _MOST_GAIN)
+    gain = min(max(median / level, 1.0 / MOST_GAIN), MOST_GAIN)
     headroom = 1.0 / float(np.abs(piece).max())
     return min(gain, max(1.0, headroom))  # louder only as far as the peak allows
 
@@ -63,7 +63,7 @@ def _active_rms(piece: Samples, sample_rate: int) -> float:
 
 def _faded(piece: Samples, sample_rate: int) -> Samples:
     """The piece rising from zero and falling to zero within some milliseconds."""
-    length = min(round(_FADE * sample_rate), piece.size // 2)
+    length = min(round(FADE * sample_rate), piece.size // 2)
     if length == 0:
         return piece
     ramp = (0.5 - 0.5 * np.cos(np.pi * np.arange(length) / length)).astype(np.float32)

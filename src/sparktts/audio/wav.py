@@ -37,6 +37,13 @@ def wav_bytes(samples: Samples, sample_rate: int, metadata: Mapping[str, str]) -
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
+def wav_head(sample_rate: int, metadata: Mapping[str, str]) -> bytes:
+    """What stands before the samples when nobody knows how many will come; its last four bytes are their size."""
+    layout = struct.pack("<HHIIHH", 1, 1, sample_rate, 2 * sample_rate, 2, 16)
+    unknown = struct.pack("<I", _LARGEST)
+    return b"RIFF" + unknown + b"WAVE" + _chunk(b"fmt ", layout) + _tags(metadata) + b"data" + unknown
+
+
 def check_wav_length(file: BinaryIO, name: str) -> None:
     """Raises AudioError if a wav file ends clearly before its sound does. name: what to call it.
 

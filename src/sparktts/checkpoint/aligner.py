@@ -23,7 +23,8 @@ class AlignerConfig:
 
     input_dim: values per frame of the semantic features; width, kernel: of its two convolutions; symbols: the phonemes
     of outputs 1.., output 0 being the blank; threshold, word_threshold: mean log-probability per symbol of a clip, and
-    of its worst word, below which the words are held not to be what is said.
+    of its worst word, below which the words are held not to be what is said; features: fingerprint of the encoder that
+    it was trained through, None where that is not known.
     """
 
     input_dim: int
@@ -33,6 +34,7 @@ class AlignerConfig:
     frame_rate: float = 50.0
     threshold: float = LOWEST
     word_threshold: float = LOWEST
+    features: str | None = None
 
     @classmethod
     def read(cls, path: Path) -> AlignerConfig:
@@ -56,6 +58,7 @@ class AlignerConfig:
             frame_rate=top.number("frame_rate", 50.0, low=1.0, high=1e4),
             threshold=top.number("threshold", LOWEST, low=LOWEST, high=0.0),
             word_threshold=top.number("word_threshold", LOWEST, low=LOWEST, high=0.0),
+            features=top.text("features") if top.has("features") else None,
         )
 
     def values(self) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
 from ..errors import OptionError
+from ..files import new_directory
 from .fields import read_json
 from .layout import CODEC_DIR, LM_DIR, Checkpoint
 from .stored import FLOATS, Array, to_bfloat16_bits
@@ -34,8 +33,8 @@ def convert_checkpoint(source: str | PathLike[str], target: str | PathLike[str],
         raise OptionError(f"The precision must be one of {', '.join(DTYPES)}, not {dtype!r:.40}{why}.")
     checkpoint = Checkpoint.open(source)
     target = Path(target)
-    with _atomic_directory(target) as directory:
-        _copy((checkpoint.path / name for name in _TOP_FILES), directory)
+    with new_directory(target) as directory:
+        copy_descriptions(checkpoint.path, directory, top=True)
         for part in (CODEC_DIR, LM_DIR, *checkpoint.optional_directories):
             if (checkpoint.path / part).is_dir():
                 _convert_part(checkpoint, part, directory / part, dtype if part == LM_DIR else "keep")
@@ -55,8 +54,7 @@ def convert_bin_to_safetensors(source: str | PathLike[str], target: str | PathLi
 def _convert_part(checkpoint: Checkpoint, part: str, target: Path, dtype: str) -> None:
     directory = checkpoint.path / part
     target.mkdir()
-    described = (p for p in directory.iterdir() if p.suffix in _COPIED and p.name[0] != "." and ".index." not in p.name)
-    _copy(described, target)
+    copy_descriptions(directory, target)
     tensors, _ = open_weights(directory)
     names: Iterable[str] = tensors.names
     if part == LM_DIR and checkpoint.lm.tie_word_embeddings:
@@ -91,24 +89,12 @@ def _set_configured_type(path: Path, name: str) -> None:
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _copy(files: Iterable[Path], target: Path) -> None:
-    """Copies contents, following the links that a hub's cache is made of."""
-    for path in files:
-        if path.is_file():
+def copy_descriptions(source: Path, target: Path, top: bool = False) -> None:
+    """Copies the files of a directory that are not weights, following the links that a hub's cache is made of.
+
+    top: of a checkpoint's own directory, only those that belong to it. Raises OSError.
+    """
+    for path in sorted(source.iterdir()):
+        known = path.name in _TOP_FILES if top else path.suffix in _COPIED and ".index." not in path.name
+        if known and path.name[0] != "." and path.is_file():
             shutil.copyfile(path, target / path.name)
-
-
-@contextmanager
-def _atomic_directory(target: Path) -> Iterator[Path]:
-    """A new directory that appears under its name when complete. Raises OptionError."""
-    if target.exists():
-        raise OptionError(f"{target} exists already; give a new directory to write to.")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        temporary.mkdir()
-        yield temporary
-        temporary.rename(target)
-    except OSError as error:
-        raise OptionError(f"{target} cannot be written: {error.strerror or error}.") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -23,6 +23,7 @@ from .config import (
     check_agreement,
     check_features,
 )
+from .exported import Exported
 from .shapes import (
     BICODEC_IGNORED,
     WAV2VEC2_IGNORED,
@@ -110,32 +111,37 @@ class Checkpoint:
     """A checkpoint whose files are all there and whose tensors have the right names and shapes.
 
     Values are read when asked for. The wav2vec2 model is needed for transcripts only, so its absence is no
-    error before it is asked for.
+    error before it is asked for. exported: the graphs of a model that `sparktts model export` wrote, which holds no
+    tensors; None for all others.
     """
 
     path: Path
     options: CodecOptions
     bicodec: BiCodecConfig
+    exported: Exported | None
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.options = CodecOptions.read(path / "config.yaml")
         self.bicodec = BiCodecConfig.read(path / CODEC_DIR / "config.yaml")
         check_agreement(self.options, self.bicodec, path / CODEC_DIR / "config.yaml")
+        self.exported = Exported.open(path) if Exported.is_at(path) else None
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> Checkpoint:
         """Opens and validates a checkpoint directory without reading values. Raises CheckpointError."""
         checkpoint = cls.open_codec(path)
-        checkpoint._lm_weights.require_sound()
-        _ = checkpoint.tokenizer_path
+        if checkpoint.exported is None:
+            checkpoint._lm_weights.require_sound()
+        _ = checkpoint.lm, checkpoint.tokenizer_path
         return checkpoint
 
     @classmethod
     def open_codec(cls, path: str | PathLike[str]) -> Checkpoint:
         """The same for a directory that may hold a codec only, as codec training exports it. Raises CheckpointError."""
         checkpoint = cls(checkpoint_directory(path))
-        checkpoint._codec_weights.require_sound()
+        if checkpoint.exported is None:
+            checkpoint._codec_weights.require_sound()
         return checkpoint
 
     @cached_property
@@ -229,22 +235,30 @@ class Checkpoint:
     @cached_property
     def codec_fingerprint(self) -> str:
         """16 hex digits, equal for codecs whose tokens mean the same. Raises CheckpointError."""
+        if self.exported is not None:
+            return self.exported.codec_fingerprint
         digest = hashlib.sha256()
         for name in FINGERPRINTED:
             digest.update(np.ascontiguousarray(self._codec_weights.read(name), dtype="<f4").tobytes())
         return digest.hexdigest()[:16]
 
+    @property
+    def transcripts(self) -> bool:
+        """Whether it can hear what is said in a clip: a checkpoint may lack its feature model."""
+        if self.exported is not None:
+            return self.exported.has("features.onnx")
+        return (self.path / self.options.features.directory).is_dir()
+
     def describe(self) -> dict[str, Any]:
         """Facts for people: sizes, rates, fingerprint, licence when known. Raises CheckpointError."""
-        has_wav2vec2 = (self.path / self.options.features.directory).is_dir()
-        parameters = {"codec": _count(self._codec_weights), "language model": _count(self._lm_weights)}
-        if has_wav2vec2:
-            parameters["wav2vec2"] = _count(self._wav2vec2_weights)
+        shapes = {"codec": bicodec_shapes(self.bicodec), "language model": qwen2_shapes(self.lm)}
+        if self.transcripts:
+            shapes["wav2vec2"] = wav2vec2_shapes(self.wav2vec2)
         return {
             "name": self.name,
             "path": str(self.path),
-            "parameters": parameters,
-            "dtypes": {"codec": _dtypes(self._codec_weights), "language model": _dtypes(self._lm_weights)},
+            "parameters": {name: _values(part) for name, part in shapes.items()},
+            "dtypes": self._dtypes(),
             "sample_rate": self.options.sample_rate,
             "tokens_per_second": self.options.sample_rate / self.bicodec.hop,
             "codebook_size": self.bicodec.quantizer.codebook_size,
@@ -254,9 +268,14 @@ class Checkpoint:
             "layers": self.lm.num_hidden_layers,
             "hidden_size": self.lm.hidden_size,
             "fingerprint": self.codec_fingerprint,
-            "transcripts": has_wav2vec2,
+            "transcripts": self.transcripts,
             "licence": self.licence,
         }
+
+    def _dtypes(self) -> dict[str, tuple[str, ...]]:
+        if self.exported is not None:
+            return {str(part["part"]).replace("_", " "): (str(part["weights"]),) for part in self.exported.verification}
+        return {"codec": _dtypes(self._codec_weights), "language model": _dtypes(self._lm_weights)}
 
     @property
     def licence(self) -> str | None:
@@ -265,17 +284,27 @@ class Checkpoint:
 
     @cached_property
     def _codec_weights(self) -> Weights:
+        self._require_weights()
         return Weights.open(self.path / CODEC_DIR, bicodec_shapes(self.bicodec), BICODEC_IGNORED)
 
     @cached_property
     def _lm_weights(self) -> Weights:
+        self._require_weights()
         # A tied head is sometimes stored as well: it repeats the embedding.
         ignored = ("lm_head.weight",) if self.lm.tie_word_embeddings else ()
         return Weights.open(self.path / LM_DIR, qwen2_shapes(self.lm), ignored)
 
     @cached_property
     def _wav2vec2_weights(self) -> Weights:
+        self._require_weights()
         return wav2vec2_weights(self.wav2vec2_dir, self.wav2vec2)
+
+    def _require_weights(self) -> None:
+        if self.exported is not None:
+            raise CheckpointError(
+                f"{self.path} is an exported model, which only the onnx engine runs: `sparktts model convert` makes a"
+                " checkpoint of it."
+            )
 
 
 def wav2vec2_weights(directory: Path, config: Wav2Vec2Config) -> Weights:
@@ -318,6 +347,8 @@ def check(path: str | PathLike[str]) -> CheckReport:
         checkpoint = Checkpoint(checkpoint_directory(path))
     except CheckpointError as error:
         return CheckReport(Path(path), (str(error),), ())
+    if checkpoint.exported is not None:
+        return _check_exported(checkpoint, checkpoint.exported)
     openers: list[tuple[str, Callable[[], Weights]]] = [
         ("codec", lambda: checkpoint._codec_weights),
         ("language model", lambda: checkpoint._lm_weights),
@@ -338,6 +369,21 @@ def check(path: str | PathLike[str]) -> CheckReport:
         _ = checkpoint.tokenizer_path
     except CheckpointError as error:
         problems.append(str(error))
+    return CheckReport(checkpoint.path, tuple(problems), tuple(parts))
+
+
+def _check_exported(checkpoint: Checkpoint, exported: Exported) -> CheckReport:
+    """Reads every file of an exported model. Its parts are its files."""
+    problems = list(exported.changes())
+    try:
+        _ = checkpoint.lm, checkpoint.tokenizer_path
+    except CheckpointError as error:
+        problems.append(str(error))
+    stored = {name: str(part["weights"]) for part in exported.verification for name in part.get("files", ())}
+    parts = [
+        PartReport(name, tensors=0, values=0, bytes=file.bytes, dtypes=(stored.get(name, exported.weights),))
+        for name, file in exported.files.items()
+    ]
     return CheckReport(checkpoint.path, tuple(problems), tuple(parts))
 
 
@@ -412,7 +458,12 @@ def _layer(name: str) -> int:
 
 
 def _count(weights: Weights) -> int:
-    return sum(int(np.prod(shape, dtype=object)) for shape in weights.expected.values())
+    return _values(weights.expected)
+
+
+def _values(shapes: Shapes) -> int:
+    """How many numbers tensors of these shapes hold."""
+    return sum(int(np.prod(shape, dtype=object)) for shape in shapes.values())
 
 
 def _dtypes(weights: Weights) -> tuple[str, ...]:

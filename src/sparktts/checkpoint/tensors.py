@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ..errors import CheckpointError, OptionError
 from ..files import replacing
 from .fields import read_json
-from .stored import FLOATS, STORED_TYPES, Array, StoredTensor
+from .stored import FLOATS, STORED_TYPES, Array, StoredTensor, to_bfloat16_bits
 
 MAX_HEADER_BYTES = 100 << 20  # the format's own limit
 MAX_RANK = 16
@@ -258,6 +258,31 @@ def write_safetensors(target: Path, plans: Sequence[TensorPlan]) -> None:
             if values.nbytes != plan.nbytes:
                 raise CheckpointError(f"{target}: {_NAME.format(plan.name)} changed its size while it was written.")
             file.write(values.reshape(-1).data)
+
+
+def write_arriving(
+    target: Path, shapes: Mapping[str, tuple[int, ...]], dtype: str, tensors: Iterable[tuple[str, Array]]
+) -> None:
+    """Writes a .safetensors file from float32 tensors that come in any order, each once.
+
+    shapes: of all of them; dtype: F32 or BF16. Raises CheckpointError for other tensors, and OptionError when the file
+    cannot be written.
+    """
+    plans = {name: TensorPlan(name, dtype, shape, lambda: np.empty(0)) for name, shape in shapes.items()}
+    header = _header(list(plans.values()))
+    places, position = {}, len(header)
+    for name, plan in plans.items():
+        places[name], position = position, position + plan.nbytes
+    with atomic_file(target) as file:
+        file.write(header)
+        for name, values in tensors:
+            if name not in places or values.shape != shapes[name]:
+                raise CheckpointError(f"{target}: {_NAME.format(name)} of shape {list(values.shape)} is not expected.")
+            stored = to_bfloat16_bits(values) if dtype == "BF16" else values.astype("<f4", copy=False)
+            file.seek(places.pop(name))
+            file.write(np.ascontiguousarray(stored).reshape(-1).data)
+        if places:
+            raise CheckpointError(f"{target}: {_NAME.format(next(iter(places)))} is missing.")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""sparktts model: look at models, check, download and convert them."""
+"""sparktts model: look at models, check, download, export and convert them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import typer
 
 from ..errors import CheckpointError, OptionError
 from . import options
-from .console import note, result, result_json, shown
+from .console import note, progress_bar, result, result_json, shown
 
-app = typer.Typer(help="Models: look at them, check, download and convert them.")
+app = typer.Typer(help="Models: look at them, check, download, export and convert them.")
 
 OFFICIAL_REPO = "SparkAudio/Spark-TTS-0.5B"
 
@@ -52,8 +52,8 @@ def check(directory: options.ModelDirectory = None, json: options.Json = False) 
         result_json({"path": shown(path), "ok": not problems, "problems": problems, "parts": parts}, indent=2)
     else:
         for part in report.parts:
-            size = f"{part.values / 1e6:.1f} M values, {part.bytes / 1e6:.0f} MB"
-            result(f"{part.name:16} {part.tensors} tensors, {size}, {', '.join(part.dtypes)}")
+            held = f"{part.tensors} tensors, {part.values / 1e6:.1f} M values, " if part.tensors else ""
+            result(f"{part.name:20} {held}{part.bytes / 1e6:.1f} MB, {', '.join(part.dtypes)}")
         for problem in problems[1:]:
             result(f"Problem: {problem}")
     if problems:
@@ -100,13 +100,73 @@ def convert(
         options.option(None, "--dtype", "NAME", "Precision of the language model: keep, fp32 or bf16 (half the size)."),
     ] = "keep",
 ) -> None:
-    """Write a model again, all weights as safetensors.
+    """Write a model again, all weights as safetensors; an exported one becomes a plain one again.
 
     sparktts model convert Spark-TTS-0.5B -o Spark-TTS-bf16 --dtype bf16
     """
     from ..checkpoint.convert import convert_checkpoint
+    from ..checkpoint.exported import Exported
 
-    note(f"Wrote {shown(convert_checkpoint(_resolved(directory), output, dtype))}.")
+    path = _resolved(directory)
+    if Exported.is_at(path):
+        try:
+            from ..export.restore import restore
+        except ModuleNotFoundError as error:
+            raise OptionError(
+                f'Converting an exported model needs {error.name}: pip install "sparktts[export]".'
+            ) from None
+        written = restore(path, output, dtype)
+    else:
+        written = convert_checkpoint(path, output, dtype)
+    note(f"Wrote {shown(written)}.")
+
+
+@app.command()
+def export(
+    directory: Annotated[str, options.argument("DIR", "Model directory, or name of a downloaded one.")],
+    output: options.DirectoryOutput,
+    weights: Annotated[
+        str,
+        options.option(
+            None, "--weights", "NAME", "How large matrices are stored: int4 (fastest, smallest), int8 or fp32 (exact)."
+        ),
+    ] = "int4",
+    full_head: Annotated[
+        bool,
+        options.option(
+            None,
+            "--full-head",
+            None,
+            "Also export the scores of all ids, which only LanguageModel.logits needs. Default: those speech needs.",
+        ),
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Write a model for the onnx engine: fast on processors, small, speaks without PyTorch.
+
+    Each part is compared with the PyTorch engine as it is written.
+
+    sparktts model export Spark-TTS-0.5B -o Spark-TTS-onnx
+    """
+    from dataclasses import asdict
+
+    from ..export import export as export_checkpoint
+
+    with progress_bar(json) as bar:
+        report = export_checkpoint(
+            _resolved(directory), output, weights, full_head, lambda what: bar.phase(f"Exporting: {what}")
+        )
+    if json:
+        parts = [asdict(part) for part in report.parts]
+        result_json({"path": shown(report.path), "weights": weights, "bytes": report.bytes, "parts": parts}, indent=2)
+        return
+    for part in report.parts:
+        if part.compared:
+            result(part.sentence())
+        for line in part.notes:
+            result(f"  {line}")
+    note(f"Wrote {shown(report.path)}, {report.bytes / 1e6:.0f} MB of graphs.")
+    note(f'Use it by: sparktts say "Hello." --model {shown(report.path)}')
 
 
 def _resolved(directory: str | None) -> Path:

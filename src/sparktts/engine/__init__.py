@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ..errors import OptionError
@@ -11,15 +12,36 @@ from .base import Engine
 if TYPE_CHECKING:
     from ..checkpoint.layout import Checkpoint
 
-ENGINES = ("torch",)
+ENGINES = ("onnx", "torch")
 
 
 def load_engine(checkpoint: Checkpoint, name: str = "auto", device: str = "auto", dtype: str = "auto") -> Engine:
-    """Loads an engine by name; `auto` takes the best that is there. Raises OptionError."""
-    if name == "auto":
-        name = ENGINES[0]
-    if name not in ENGINES:
+    """Loads an engine by name; `auto`: onnx for an exported model, torch for any other. Raises OptionError."""
+    if name not in (*ENGINES, "auto"):
         raise OptionError(f"{name!r} is not an engine: use {', '.join(ENGINES)} or auto.")
+    if name == "auto":
+        name = _chosen(checkpoint)
+    if name == "onnx" and checkpoint.exported is None:
+        raise OptionError(
+            f"The onnx engine runs exported models, which {checkpoint.path} is not: `sparktts model export "
+            f"{checkpoint.path} -o DIR` makes one of it."
+        )
+    if name != "onnx" and checkpoint.exported is not None:
+        raise OptionError(
+            f"{checkpoint.path} is an exported model, which only the onnx engine runs: `sparktts model convert` makes "
+            f"a checkpoint of it for the {name} engine."
+        )
     module = importlib.import_module(f".{name}", __package__)
     engine: Engine = module.load(checkpoint, device, dtype)
     return engine
+
+
+def _chosen(checkpoint: Checkpoint) -> str:
+    if checkpoint.exported is not None:
+        return "onnx"
+    if find_spec("torch") is None:
+        raise OptionError(
+            f'{checkpoint.path} holds plain weights, which need PyTorch (pip install "sparktts[torch]"): install it,'
+            " or use a model that `sparktts model export` has written, which needs no PyTorch."
+        )
+    return "torch"

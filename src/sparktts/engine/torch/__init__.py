@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import OptionError
 from ..base import Engine
+from ..threads import wanted_threads
 
 if TYPE_CHECKING:
     from ...checkpoint.layout import Checkpoint
@@ -23,6 +24,8 @@ def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> E
     from .devices import DTYPES, choose_device, choose_dtype
     from .language_model import TorchLanguageModel
 
+    if (threads := wanted_threads()) is not None:
+        torch.set_num_threads(threads)
     place = choose_device(device)
     precision = choose_dtype(dtype, place)
     name = next(key for key, value in DTYPES.items() if value == precision)

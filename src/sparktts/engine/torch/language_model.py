@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ...checkpoint.layout import Checkpoint
+from ...checkpoint.config import LanguageModelConfig
+from ...checkpoint.stored import Array
 from ...errors import GenerationError
 from ...sampling import Sampler, SamplingOptions
 from ..base import Grammar, Handle, IdSet, Samples, Tokens
@@ -19,6 +21,17 @@ from .qwen2 import KeyValueCache, Qwen2
 from .weights import materialize
 
 EMBEDDING = "model.embed_tokens.weight"
+
+
+class LanguageModelWeights(Protocol):
+    """Where a language model comes from: a checkpoint, or a model that is being trained. As Checkpoint has them."""
+
+    @property
+    def lm(self) -> LanguageModelConfig: ...
+
+    def lm_tensors(self, skip: Collection[str] = ()) -> Iterator[tuple[str, Array]]: ...
+
+    def lm_mapped(self, name: str) -> tuple[Array, str]: ...
 
 
 @dataclass
@@ -39,7 +52,7 @@ class TorchLanguageModel:
     same seed; run beside others its sums may differ in the last bits, and so, rarely, its ids.
     """
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, checkpoint: LanguageModelWeights, device: torch.device, dtype: torch.dtype) -> None:
         self.device, self.dtype = device, dtype
         self.config = checkpoint.lm
         with torch.device("meta"):
@@ -173,7 +186,7 @@ class TorchLanguageModel:
         return torch.tensor(numbers, device=self.device)
 
 
-def _load(model: Qwen2, checkpoint: Checkpoint, device: torch.device) -> Tensor | None:
+def _load(model: Qwen2, checkpoint: LanguageModelWeights, device: torch.device) -> Tensor | None:
     """Fills a model that is still on the meta device. Returns an untied output head, if there is one.
 
     On the CPU the embedding stays in its file (of its 166,000 rows, 600 MB, a text touches few), and each layer is
@@ -203,7 +216,7 @@ def _place(item: tuple[str, object]) -> str:
     return "" if parts[0] == "lm_head" else ".".join(parts[:2] if parts[0] == "layers" else parts[:1])
 
 
-def _mapped(checkpoint: Checkpoint, name: str) -> Tensor:
+def _mapped(checkpoint: LanguageModelWeights, name: str) -> Tensor:
     array, dtype = checkpoint.lm_mapped(name)
     tensor = torch.from_numpy(array)
     return tensor.view(torch.bfloat16) if dtype == "BF16" else tensor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,12 +17,13 @@ from ...checkpoint.config import FEATURE_LAYERS
 from ...checkpoint.config import Wav2Vec2Config as Wav2Vec2Shape
 from ...checkpoint.layout import wav2vec2_weights
 from ...errors import CheckpointError
-from .weights import load_tensors
+from .weights import fingerprint, load_tensors
 
 # Masking is for training only; without it the model has no mask vector, which some exports lack.
 OVERRIDES = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}
 CHUNK_FRAMES = 500  # frames of the convolutional front end computed at a time, 10 s
 NORMALIZE_EPS = 1e-7
+STANDS_FOR = "stands_for"  # in config.json: fingerprint of the encoder whose features a distilled one gives
 
 
 class Wav2Vec2Features(nn.Module):
@@ -38,6 +40,7 @@ class Wav2Vec2Features(nn.Module):
         settings = Wav2Vec2Config(**{**config, **OVERRIDES, "num_hidden_layers": max(layers)})
         settings._attn_implementation = "sdpa"  # the eager one would hold every score of a long clip
         self.layers = tuple(layers)
+        self.stands_for: str | None = None
         self.hidden_size = int(settings.hidden_size)
         self.model = Wav2Vec2Model(settings)
         self._unparametrize()
@@ -66,6 +69,7 @@ class Wav2Vec2Features(nn.Module):
             features = cls(config, layers)
         wanted = features.model.state_dict().keys()
         load_tensors(features.model, {name: tensors[name] for name in wanted if name in tensors})
+        features.stands_for = config.get(STANDS_FOR)
         return features.to(device).eval()
 
     @classmethod
@@ -74,6 +78,14 @@ class Wav2Vec2Features(nn.Module):
         config = Wav2Vec2Shape.read(directory / "config.json")
         weights = wav2vec2_weights(directory, config).require_sound()
         return cls.load(directory, weights.read_layers(max(layers)), device, layers)
+
+    @cached_property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Whose features these are: its own name, and that of the encoder whose features it gives, if it learnt them.
+
+        Once the weights are loaded.
+        """
+        return (fingerprint(self.model, self.layers), *((self.stands_for,) if self.stands_for else ()))
 
     @property
     def shortest(self) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy.typing as npt
@@ -44,3 +45,16 @@ def materialize(module: nn.Module, device: torch.device) -> None:
             if parameter.is_meta:
                 memory = torch.empty_like(parameter, device=device)
                 setattr(part, name, nn.Parameter(memory, requires_grad=parameter.requires_grad))
+
+
+def fingerprint(module: nn.Module, layers: Sequence[int]) -> str:
+    """16 hex digits, equal for encoders with the same weights, of which the same layers are averaged.
+
+    Taken from biases and gains alone, rounded, so that it is quick and outlives a change of precision.
+    """
+    digest = hashlib.sha256(repr((type(module).__name__, sorted(layers))).encode())
+    for name, value in sorted(module.state_dict().items()):
+        if value.ndim == 1 and value.is_floating_point():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().to(torch.bfloat16).view(torch.int16).numpy().tobytes())
+    return digest.hexdigest()[:16]

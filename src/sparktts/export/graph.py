@@ -1,0 +1,219 @@
+"""Writing ONNX graphs node by node from a checkpoint's tensors: nothing is traced, and torch is not needed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from ..checkpoint.blocks import BlockFormat, dequantize
+from .blocks import quantize
+
+Array = npt.NDArray[Any]
+Shape = Sequence[int | str]
+
+OPSET = 21
+MICROSOFT = "com.microsoft"
+IR_VERSION = 10
+# A checkpoint's tensor that is stored in another form has its own name with one of these behind it.
+TRANSPOSED, WIDENED, SCALES = "^T", "^float32", "^scales"
+CONSTANT = "constant^"
+EXTERNAL_FROM = 1 << 20  # bytes; larger graphs keep their values in a file beside them
+APART_FROM, ALIGNMENT = 1 << 10, 64  # bytes; values that go there, and what their places are multiples of
+HALF_FROM = 1 << 12  # values; smaller tensors stay in full precision
+BLOCKS_FROM = 1 << 18  # values; smaller matrices are not worth a loss
+LARGEST_HALF = 65504.0
+INT64_MAX = 2**63 - 1
+TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How tensors are stored. half: as float16, widened while the graph is loaded; blocks: of large linear layers."""
+
+    half: bool = False
+    blocks: BlockFormat | None = None
+
+    @property
+    def name(self) -> str:
+        """In a word, for reports."""
+        if self.blocks:
+            return f"int{self.blocks.bits}"
+        return "fp16" if self.half else "fp32"
+
+
+class Graph:
+    """One graph while it is written. Values are names."""
+
+    def __init__(self, name: str, storage: Storage | None = None) -> None:
+        self.name, self.storage = name, storage or Storage()
+        self._nodes: list[onnx.NodeProto] = []
+        self._tensors: dict[str, Array] = {}
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._inputs: list[onnx.ValueInfoProto] = []
+        self._outputs: list[onnx.ValueInfoProto] = []
+
+    def input(self, name: str, shape: Shape, dtype: str = "float32") -> str:
+        """Declares an input. shape: numbers, and names of sizes that vary."""
+        self._inputs.append(helper.make_tensor_value_info(name, TYPES[dtype], list(shape)))
+        return name
+
+    def output(self, name: str, value: str, shape: Shape, dtype: str = "float32") -> None:
+        """Declares a value to be an output under a name of its own."""
+        self._nodes.append(helper.make_node("Identity", [value], [name]))
+        self._outputs.append(helper.make_tensor_value_info(name, TYPES[dtype], list(shape)))
+
+    def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Adds an operator of one output."""
+        return self.ops(kind, 1, *inputs, domain=domain, **attributes)[0]
+
+    def ops(self, kind: str, outputs: int, *inputs: str, domain: str = "", **attributes: Any) -> list[str]:
+        """Adds an operator of several outputs."""
+        names = [f"{kind}_{len(self._nodes)}" + (f"_{i}" if outputs > 1 else "") for i in range(outputs)]
+        self._nodes.append(helper.make_node(kind, inputs, names, domain=domain, **attributes))
+        return names
+
+    def constant(self, values: Any, dtype: Any = np.float32) -> str:
+        """A number or an array that is no tensor of the checkpoint; equal ones are kept once."""
+        array = np.asarray(values, dtype)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            self._constants[key] = self.store(f"{CONSTANT}{len(self._constants)}", array)
+        return self._constants[key]
+
+    def integers(self, *values: int) -> str:
+        """A list of whole numbers, as shapes and axes are given."""
+        return self.constant(values, np.int64)
+
+    def store(self, name: str, values: Array) -> str:
+        """An array exactly as it is given."""
+        self._tensors[name] = np.asarray(values, order="C")
+        return name
+
+    def tensor(self, name: str, values: Array) -> str:
+        """A tensor of the checkpoint under its own name, stored as the graph stores them. Returns its float32."""
+        if not self.storage.half or values.size < HALF_FROM or np.abs(values).max() > LARGEST_HALF:
+            return self.store(name, values.astype(np.float32, copy=False))
+        if name not in self._tensors:
+            self.store(name, values.astype(np.float16))
+            self._nodes.append(helper.make_node("Cast", [name], [name + WIDENED], to=TensorProto.FLOAT))
+        return name + WIDENED
+
+    def linear(self, x: str, name: str, weight: Array, bias: Array | None = None) -> str:
+        """x (..., in) -> (..., out). name: of the layer; weight: (out, in); bias: (out,)."""
+        outputs, inputs = weight.shape
+        form = self.storage.blocks
+        if form is not None and inputs % form.size == 0 and weight.size >= BLOCKS_FROM:
+            codes, scales = quantize(weight.astype(np.float32), form)
+            label = f"{name}.weight^blocks{form.bits}x{form.size}"
+            stored = self.store(label, codes), self.store(f"{name}.weight{SCALES}", scales)
+            form_of = {"bits": form.bits, "block_size": form.size, "accuracy_level": 4}
+            product = self.op("MatMulNBits", x, *stored, domain=MICROSOFT, K=inputs, N=outputs, **form_of)
+        else:
+            product = self.op("MatMul", x, self.tensor(f"{name}.weight{TRANSPOSED}", weight.T))
+        return product if bias is None else self.op("Add", product, self.tensor(f"{name}.bias", bias))
+
+    def swap(self, x: str) -> str:
+        """(B, C, T) <-> (B, T, C)."""
+        return self.op("Transpose", x, perm=[0, 2, 1])
+
+    def reshape(self, x: str, *sizes: int) -> str:
+        """0: as it is; -1: what is left."""
+        return self.op("Reshape", x, self.integers(*sizes))
+
+    def save(self, path: Path) -> tuple[str, ...]:
+        """Writes the graph, with large values beside it. Returns the names of the files. Raises OSError."""
+        apart = sum(values.nbytes for values in self._tensors.values()) >= EXTERNAL_FROM
+        data = path.with_suffix(".data")
+        with data.open("wb") if apart else nullcontext() as file:
+            tensors = [_stored(name, values, data.name, file) for name, values in self._tensors.items()]
+        graph = helper.make_graph(self._nodes, self.name, self._inputs, self._outputs, tensors)
+        imports = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
+        model = helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION, producer_name="sparktts")
+        path.write_bytes(model.SerializeToString())
+        return (path.name, data.name) if apart else (path.name,)
+
+
+def _stored(name: str, values: Array, location: str, file: BinaryIO | None) -> onnx.TensorProto:
+    """A tensor inside the graph; a large one at the end of a file, from where the runtime maps it."""
+    if file is None or values.nbytes < APART_FROM:
+        return numpy_helper.from_array(values, name)
+    file.write(b"\0" * (-file.tell() % ALIGNMENT))
+    kind = helper.np_dtype_to_tensor_dtype(values.dtype)
+    tensor = onnx.TensorProto(name=name, data_type=kind, dims=values.shape, data_location=TensorProto.EXTERNAL)
+    for key, value in (("location", location), ("offset", file.tell()), ("length", values.nbytes)):
+        tensor.external_data.add(key=key, value=str(value))
+    file.write(values.data)
+    return tensor
+
+
+class Layers:
+    """The tensors of a network under a prefix, as operators of a graph. Convolutions are over (B, C, T)."""
+
+    def __init__(self, graph: Graph, tensors: Mapping[str, Array], prefix: str = "") -> None:
+        self.graph, self.tensors, self.prefix = graph, tensors, prefix
+
+    def under(self, name: str) -> Layers:
+        """The same for a part of the network."""
+        return Layers(self.graph, self.tensors, f"{self.prefix}{name}.")
+
+    def has(self, name: str) -> bool:
+        """Whether the network has a tensor."""
+        return self.prefix + name in self.tensors
+
+    def array(self, name: str) -> Array:
+        """The values of a tensor."""
+        return self.tensors[self.prefix + name]
+
+    def tensor(self, name: str) -> str:
+        """A tensor as a value of the graph."""
+        return self.graph.tensor(self.prefix + name, self.array(name))
+
+    def linear(self, x: str, name: str) -> str:
+        """A linear layer, or a convolution of width 1, over the last axis."""
+        weight = self.array(f"{name}.weight")
+        bias = self.array(f"{name}.bias") if self.has(f"{name}.bias") else None
+        return self.graph.linear(x, self.prefix + name, weight.reshape(weight.shape[:2]), bias)
+
+    def conv(self, x: str, name: str, padding: int = 0, dilation: int = 1, stride: int = 1, groups: int = 1) -> str:
+        """A convolution over time."""
+        bias = [self.tensor(f"{name}.bias")] if self.has(f"{name}.bias") else []
+        settings: dict[str, Any] = {"pads": [padding, padding], "dilations": [dilation], "strides": [stride]}
+        return self.graph.op("Conv", x, self.tensor(f"{name}.weight"), *bias, group=groups, **settings)
+
+    def layer_norm(self, x: str, name: str, epsilon: float) -> str:
+        """Over the last axis."""
+        gain, bias = self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias")
+        return self.graph.op("LayerNormalization", x, gain, bias, axis=-1, epsilon=epsilon)
+
+    def batch_norm(self, x: str, name: str, epsilon: float = 1e-5) -> str:
+        """Over the channels of (B, C, T)."""
+        values = (self.tensor(f"{name}.{part}") for part in ("weight", "bias", "running_mean", "running_var"))
+        return self.graph.op("BatchNormalization", x, *values, epsilon=epsilon)
+
+
+def read_tensors(path: Path) -> dict[str, Array]:
+    """The checkpoint's tensors in a graph, float32. Convolutions may have a further axis of size 1."""
+    found: dict[str, Array] = {}
+    stored = {tensor.name: tensor for tensor in onnx.load(path).graph.initializer}
+    for name, tensor in stored.items():
+        if name.startswith(CONSTANT) or name.endswith(SCALES):
+            continue
+        values = numpy_helper.to_array(tensor)
+        if match := re.fullmatch(r"(.+)\^blocks(\d)x(\d+)", name):
+            form = BlockFormat(int(match[2]), int(match[3]))
+            scales = numpy_helper.to_array(stored[match[1] + SCALES])
+            found[match[1]] = dequantize(values, scales, scales.shape[1] * form.size, form)
+        elif name.endswith(TRANSPOSED):
+            found[name.removesuffix(TRANSPOSED)] = values.T.astype(np.float32)
+        else:
+            found[name] = values.astype(np.float32)
+    return found

@@ -25,6 +25,8 @@ import typer
 
 import sparktts
 from sparktts import convert, errors, inference
+from sparktts.audio.read import read_audio
+from sparktts.audio.write import write_audio
 from sparktts.cli.app import app
 from sparktts.longform import ReadingOptions
 from sparktts.report import Report, UtteranceReport
@@ -172,6 +174,31 @@ def run_ours(words: list[str], data: bytes) -> bytes:
         result = run(*words[3:], *extra, command=PUBLISHED[words[2]])
     assert result.code == 0, (words, result.stderr)
     return result.stdout
+
+
+def test_the_five_commands_of_fine_tuning_make_a_model_that_speaks(home: Path, mini: Path, clip_16k: Path) -> None:
+    """As the guide has them, with two steps, on pieces of one recording."""
+    for module in ("lightning_fabric", "peft", "pyarrow", "tensorboard"):
+        pytest.importorskip(module)
+    shutil.copytree(mini, home / "Spark-TTS-0.5B", copy_function=os.link)
+    (home / "recordings").mkdir()
+    (home / "models" / "me").parent.mkdir(exist_ok=True)
+    listed = blocks("docs/finetune.md", "text")[0].splitlines()
+    speech = read_audio(clip_16k)
+    for number in range(1, 25):
+        write_audio(home / "recordings" / f"{number:04}.wav", speech[2000 * number : 2000 * number + 48000], 16000)
+    lines = [listed[0], *(f'{number:04}.wav,"The text of this one recording."' for number in range(1, 25))]
+    assert {line.split(",")[0] for line in listed} <= {line.split(",")[0] for line in lines}
+    (home / "recordings" / "metadata.csv").write_text("\n".join(lines))
+    (home / "finetune.yaml").write_text(blocks("docs/finetune.md", "yaml")[0])
+    commands = shell_lines("docs/finetune.md")
+    assert len(commands) == 5
+    short = ["--set", "run.steps=2", "--set", "data.validation=0.2"]
+    for line in commands:
+        words = shlex.split(line)
+        run_ours([*words, *short] if words[1] == "train" else words, b"")
+    assert read_audio(home / "hello.wav").any()
+    assert "sound" in run("model", "check", "models/me").text
 
 
 @pytest.mark.parametrize("page", ["docs/cli.md"])

@@ -112,6 +112,29 @@ def test_a_word_is_neither_skipped_nor_held_for_ever(builder: PromptBuilder) -> 
     assert word_bounds("你好。") == word_bounds("abcdef。")
 
 
+def test_a_word_may_take_longer_in_slow_speech_and_less_in_fast(builder: PromptBuilder) -> None:
+    def bounds(**controls: int) -> tuple[int, int]:
+        grammar = grammar_of(builder.clone_on_demand(["kwˈɪkli", "ðə"], SPEAKER, controls=Controls(**controls)))
+        grammar.forced()
+        count = 0
+        while builder.marks.ask not in grammar.legal():
+            speak(grammar, builder, 1)
+            count += 1
+        least = count
+        while builder.tokenizer.semantic.id(7) in grammar.legal():
+            speak(grammar, builder, 1)
+            count += 1
+        return least, count
+
+    usual = bounds()
+    assert usual == bounds(speed_label=2) == (word_bounds("kwˈɪkli").least, word_bounds("kwˈɪkli").most)
+    slowest, slow, fast = (bounds(speed_label=level) for level in (0, 1, 4))
+    assert slowest[0] == slow[0] == usual[0] > fast[0]
+    assert slowest[1] > slow[1] > usual[1] == fast[1]
+    assert bounds(speed_label=0, speed_value=1)[1] > slowest[1]
+    assert grammar_of(builder.create_on_demand(WORDS, Controls(gender=0, speed_label=4))).pace < 1
+
+
 def test_one_word_may_stop_at_once_and_none_is_an_error(builder: PromptBuilder) -> None:
     t = builder.tokenizer
     grammar = grammar_of(builder.clone_on_demand(["ðə"], SPEAKER))

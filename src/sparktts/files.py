@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from .errors import OptionError
 
 
 @contextmanager
@@ -32,6 +35,27 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Writes `data` as the whole content of `path`. Raises OSError."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+@contextmanager
+def new_directory(target: Path, replace: bool = False) -> Iterator[Path]:
+    """A new directory that appears under its name when the block ends well. Raises OptionError.
+
+    replace: an old one of that name goes then.
+    """
+    if target.exists() and not replace:
+        raise OptionError(f"{target} exists already; give a new directory to write to.")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir()
+        yield temporary
+        if target.exists():
+            shutil.rmtree(target)
+        temporary.rename(target)
+    except OSError as error:
+        raise OptionError(f"{target} cannot be written: {error.strerror or error}.") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _umask() -> int:

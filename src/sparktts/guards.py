@@ -50,3 +50,18 @@ class Guard:
         if self.expected >= 1.0 and len(semantic) < OVERSHORT * self.expected * TOKENS_PER_SECOND:
             return Problem.OVERSHORT
         return None
+
+    def good(self, semantic: Sequence[int], problem: Problem) -> int:
+        """Tokens before the point at which an attempt went wrong, as far as that can be told. semantic: (t,) codes."""
+        if problem is Problem.STUCK:
+            repeated, at = set(semantic[-STUCK_WINDOW:]), len(semantic)
+            while at and semantic[at - 1] in repeated:
+                at -= 1
+            return at
+        if problem is Problem.OVERLONG:
+            return min(len(semantic), round(TOKENS_PER_SECOND * self.expected))
+        return len(semantic)
+
+    def hardly_begun(self, tokens: int) -> bool:
+        """Whether so little of the utterance is spoken in `tokens` that it should be begun again."""
+        return tokens < OVERSHORT * self.expected * TOKENS_PER_SECOND

@@ -39,10 +39,14 @@ class Bounds:
     most: int
 
 
-def word_bounds(word: str) -> Bounds:
-    """Bounds of a word in phonemes or letters, from how many it has; its punctuation may become a pause."""
+def word_bounds(word: str, pace: float = 1.0) -> Bounds:
+    """Bounds of a word in phonemes or letters, from how many it has; its punctuation may become a pause.
+
+    pace: how long speech is expected to take, relative to the usual; it widens the bounds, and never narrows them.
+    """
     count = sum(PHONEMES_OF_A_CHARACTER if is_han(char) else _is_phoneme(char) for char in word)
-    return Bounds(max(1, int(LEAST_PER_PHONEME * count)), MOST_PER_PHONEME * max(1, count) + MOST_PAUSE)
+    least, most = LEAST_PER_PHONEME * min(pace, 1) * count, MOST_PER_PHONEME * max(pace, 1) * max(1, count)
+    return Bounds(max(1, int(least)), int(most) + MOST_PAUSE)
 
 
 def _is_phoneme(char: str) -> bool:
@@ -108,6 +112,8 @@ class OnDemandGrammar(SpeechGrammar):
     encode: Encode = field(default=lambda word: (), repr=False)
     words: list[str] = field(default_factory=list)
     closed: bool = False
+    pace: float = 1.0
+    spoken: int = 0  # words that the prompt speaks already
     asked: int = 0  # requests made, those of the prompt included; so also the number of the word being spoken
     word_ends: list[int] = field(default_factory=list)
     _owed: bool = False
@@ -129,6 +135,15 @@ class OnDemandGrammar(SpeechGrammar):
         """The words so far are the whole text."""
         self.closed = True
 
+    @property
+    def own_words(self) -> int:
+        """Words to be spoken by this sequence, as far as they are known."""
+        return len(self.words) - self.spoken
+
+    def words_by(self, tokens: int) -> int:
+        """How many of its own words have ended when so many of its tokens are spoken."""
+        return sum(end <= tokens for end in self.word_ends)
+
     def forced(self) -> tuple[int, ...]:
         """Ids to feed before the next choice: also the answer to a request, once it is known."""
         if not self._owed:
@@ -146,7 +161,7 @@ class OnDemandGrammar(SpeechGrammar):
         if not self._speaking(choice):
             return super().legal()
         if self._bounds is None:
-            self._bounds = word_bounds(self.words[self.asked])
+            self._bounds = word_bounds(self.words[self.asked], self.pace)
         end = self.marks.stop if self._last else self.marks.ask
         end_alone = IdSet(((end, end + 1),))
         if self._taken >= self._bounds.most:
@@ -193,13 +208,16 @@ def on_demand_grammar(
     closed: bool,
     marks: Marks,
     encode: Encode,
+    pace: float = 1.0,
 ) -> OnDemandGrammar:
     """The grammar that goes on after `spoken` words of the prompt. Raises TextError without enough words to begin."""
     if len(words) <= spoken:
         raise TextError("There are no words to speak.")
     if not closed and len(words) < spoken + AHEAD:
         raise TextError(f"Speech begins when {AHEAD} words are known, or the text has ended.")
-    return OnDemandGrammar(steps, marks=marks, encode=encode, words=list(words), closed=closed, asked=spoken)
+    return OnDemandGrammar(
+        steps, marks=marks, encode=encode, words=list(words), closed=closed, pace=pace, spoken=spoken, asked=spoken
+    )
 
 
 def word_ends(times: Sequence[tuple[float, float]], tokens: int, rate: float = 50.0) -> list[int]:

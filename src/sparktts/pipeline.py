@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from .errors import InvalidTokens, OptionError, VoiceError
 from .frontend import Frontend
 from .library import VoiceLibrary
 from .longform import ReadingOptions
-from .reading import Reading
+from .reading import Gradual, Prepared, Reading
 from .sampling import SamplingOptions
 from .style import Style
 from .text import TextOptions, prepare
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from .audio.reference import ReferenceClip
     from .checkpoint.layout import Checkpoint
     from .engine.base import Engine, Samples, Tokens
+    from .longform import Source
+    from .streaming import Mode, SpeechStream
 
 MAX_TRANSCRIPT_SECONDS = 15.0  # a longer clip leaves the model too little room for the new text
 SAMPLE_TEXT = {
@@ -47,7 +49,9 @@ class SparkTTS:
 
     def __init__(self, checkpoint: Checkpoint, engine: Engine, voices: VoiceLibrary) -> None:
         self.checkpoint, self.engine, self.voices = checkpoint, engine, voices
-        self._lock = threading.RLock()
+        self.turn = threading.RLock()  # whoever holds it uses the language model, or the codec's encoders
+        self.decoding = threading.Lock()  # held for each decode: a stream decodes in a thread of its own
+        self.has_decoded = False  # whether the decoder's weights have been read
 
     @classmethod
     def from_pretrained(
@@ -148,23 +152,58 @@ class SparkTTS:
         """
         prepared = prepare(text, text_options or TextOptions())
         given = None if voice is None else self.voice(voice)
-        sampling = sampling or SamplingOptions()
-        seed = next(s for s in (seed, sampling.seed, secrets.randbelow(1 << 32)) if s is not None)
-        with self._lock:
-            one = Reading(self, prepared, given, style, replace(sampling, seed=seed), reading or ReadingOptions())
-            return one.audio(progress)
+        source = Prepared(prepared)
+        with self.turn:
+            one = Reading(self, source, given, style, _seeded(sampling, seed), reading or ReadingOptions())
+            return one.audio(progress, source.count)
+
+    def stream(
+        self,
+        text: str | Iterable[str],
+        *,
+        voice: Voice | str | os.PathLike[str] | None = None,
+        style: Style | None = None,
+        mode: Mode = "low-latency",
+        look_ahead: int | None = None,
+        seed: int | None = None,
+        sampling: SamplingOptions | None = None,
+        text_options: TextOptions | None = None,
+        reading: ReadingOptions | None = None,
+    ) -> SpeechStream:
+        """The same speech in chunks, while it is written. Use it in a `with` block, or close it.
+
+        text: a text, or pieces of one that are still arriving, such as those of a chat model; a thread takes them as
+        they come. mode: "exact" samples are those of `say`, but for what joining changes (see docs/long-text.md), and
+        come later by all the context that the decoder has; "low-latency" ones come `look_ahead` tokens of 20 ms after
+        they are written, and differ a little. The others as for `say`.
+        Yields Chunk; the stream's `report` is there at the end. Raises TextError, OptionError, VoiceError, AudioError
+        at once, GenerationError and what is wrong with later text while you take chunks.
+        """
+        from .streaming import SpeechStream
+
+        options = text_options or TextOptions()
+        source: Source
+        if isinstance(text, str):
+            source = Gradual(text, options)
+        else:
+            from .arriving import ArrivingText
+
+            source = ArrivingText(text, options, self.frontend)
+        given = None if voice is None else self.voice(voice)
+        one = Reading(self, source, given, style, _seeded(sampling, seed), reading or ReadingOptions())
+        return SpeechStream(self, one, mode, look_ahead)
 
     def encode(self, clip: AudioSource, reference: Reference = "whole") -> tuple[Tokens, Tokens]:
         """Tokens of a recording: speaker (32,) and semantic (T,) at 50 Hz. Raises AudioError, CheckpointError."""
         samples = self._load_reference(clip, reference).samples
-        with self._lock:
+        with self.turn:
             return self._speaker_tokens(samples, reference), self.engine.codec.semantic_tokens(samples)
 
     def decode(self, semantic: Sequence[int] | Tokens, speaker: Sequence[int] | Tokens) -> Audio:
         """Waveform of tokens. semantic: (T,) codes at 50 Hz; speaker: (32,). Raises InvalidTokens."""
         from .audio.audio import Audio
 
-        with self._lock:
+        with self.decoding:
             samples = decode_in_windows(self.engine.codec, _codes(semantic), _codes(speaker))
         return Audio(samples, self.sample_rate)
 
@@ -200,7 +239,7 @@ class SparkTTS:
                 f"With a transcript the clip may last {MAX_TRANSCRIPT_SECONDS:g} s, not {seconds:.1f} s: "
                 "cut clip and transcript, or clone without the transcript."
             )
-        with self._lock:
+        with self.turn:
             semantic = self.engine.codec.semantic_tokens(clip.samples) if transcript else ()
             speaker = self._speaker_tokens(clip.samples, reference)
             words = self._word_times(clip.samples, transcript) if transcript else ()
@@ -255,6 +294,13 @@ class SparkTTS:
         from .audio.reference import reference_window
 
         return self.engine.codec.speaker_tokens(reference_window(samples, reference))
+
+
+def _seeded(sampling: SamplingOptions | None, seed: int | None) -> SamplingOptions:
+    """With the seed that was given, its own, or a new one."""
+    sampling = sampling or SamplingOptions()
+    seeds = (seed, sampling.seed, secrets.randbelow(1 << 32))
+    return replace(sampling, seed=next(s for s in seeds if s is not None))
 
 
 def _codes(tokens: Sequence[int] | Tokens) -> Tokens:

@@ -32,6 +32,8 @@ __all__ = [
     "TrainingSequence",
 ]
 SPEAKER_TOKENS = 32
+MODERATE_RATE = 4.2  # syllables a second
+PACES = (1.75, 1.4, 1.0, 0.8, 0.7)  # durations at the speed levels, relative to moderate: very low .. very high
 _KEPT_WORDS = 1 << 16  # encoded words that are remembered: training meets the same ones again and again
 
 
@@ -48,6 +50,13 @@ class Controls:
     speed_label: int | None = None
     pitch_value: int | None = None
     speed_value: int | None = None
+
+    @property
+    def pace(self) -> float:
+        """How long speech takes, relative to moderate speech, as far as speed was asked for."""
+        if self.speed_value is not None:
+            return min(max(MODERATE_RATE / (self.speed_value + 0.5), 0.5), 4.0)  # the value was rounded down
+        return 1.0 if self.speed_label is None else PACES[self.speed_label]
 
 
 @dataclass(frozen=True)
@@ -139,7 +148,8 @@ class PromptBuilder:
             ids += [t.start["semantic_token"], *_flat(self._stream(whole, before, 0))]
         else:
             steps = (Force((t.start["semantic_token"],)), *steps)
-        grammar = on_demand_grammar(steps, whole, len(before.words), closed, self.marks, self._encode_word)
+        encode, pace = self._encode_word, controls.pace
+        grammar = on_demand_grammar(steps, whole, len(before.words), closed, self.marks, encode, pace)
         return Prompt(tuple(ids), grammar)
 
     def create(self, text: str, controls: Controls) -> Prompt:
@@ -156,7 +166,7 @@ class PromptBuilder:
         """
         ids = self._create_head(opening(words), controls)
         steps = self._creation(controls)
-        return Prompt(ids, on_demand_grammar(steps, words, 0, closed, self.marks, self._encode_word))
+        return Prompt(ids, on_demand_grammar(steps, words, 0, closed, self.marks, self._encode_word, controls.pace))
 
     def training_clone(
         self,

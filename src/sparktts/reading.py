@@ -1,21 +1,23 @@
-"""One call of `say`: prepared text becomes tokens, tokens become sound, and a report says how it went."""
+"""One call of `say` or `stream`: utterances become tokens, tokens become sound, and a report says how it went."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import OptionError
-from .longform import Reader, ReadingOptions, Spoken
+from .longform import Event, Growing, Reader, ReadingOptions, Source, Spoken, Utterances
+from .on_demand import OnDemandGrammar
 from .prompt import NOTHING_SPOKEN, Controls, Prompt, PromptBuilder, SpokenText
 from .report import Report, UtteranceReport
 from .sampling import SamplingOptions
 from .style import Style, describe
-from .text import PreparedText, Utterance, count_syllables, estimate_seconds
+from .text import Preparation, PreparedText, TextOptions, Utterance, count_syllables, estimate_seconds
 from .text.spans import dominant_language
 from .voice import Provenance, Voice
 from .windows import decode_in_windows
@@ -26,65 +28,99 @@ if TYPE_CHECKING:
     from .pipeline import Progress, SparkTTS
 
 DEFAULT_STYLE = Style(gender="female")
+_FOLLOWS = {"again": " and said again", "rest": ", and the rest of it said next", "nothing": ""}
+
+
+class Prepared(Utterances):
+    """Source of a text that is prepared as a whole."""
+
+    def __init__(self, text: PreparedText) -> None:
+        super().__init__(text.utterances)
+        self._notes, self.count = text.notes, len(text.utterances)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._notes
+
+
+class Gradual(Utterances):
+    """Source of a text that is prepared while it is spoken. Raises TextError at once if nothing of it can be spoken."""
+
+    def __init__(self, text: str, options: TextOptions) -> None:
+        self._preparation = Preparation(text, options)
+        utterances = iter(self._preparation)
+        super().__init__(chain((next(utterances),), utterances))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._preparation.notes
 
 
 class Reading:
-    """One call of `say`: the voice may become known only with its first utterance."""
+    """One call of `say` or `stream`: the voice may become known only with its first utterance."""
 
     def __init__(
         self,
         tts: SparkTTS,
-        prepared: PreparedText,
+        source: Source,
         voice: Voice | None,
         style: Style | None,
         sampling: SamplingOptions,
         options: ReadingOptions,
     ) -> None:
-        self.tts, self.prepared, self.voice, self.sampling, self.options = (
-            tts,
-            prepared,
-            voice,
-            sampling,
-            options,
-        )
+        self.tts, self.source, self.voice, self.sampling, self.options = tts, source, voice, sampling, options
         self.style = style or (Style() if voice else DEFAULT_STYLE)
         self.creating = voice is None
-        self.notes = [*prepared.notes, *(voice.warnings if voice else ())]
+        self.notes = list(voice.warnings if voice else ())
         self.builder = PromptBuilder(tts.tokenizer)
         self.frontend = tts.frontend
         self.before = self._before(voice)
+        self.first: Utterance | None = None
+        self._factor: float | None = None
         if self.creating and self.style.gender is None:
             raise OptionError("Creating a voice needs a gender, female or male; or give a voice to speak with.")
 
-    def audio(self, progress: Progress | None) -> Audio:
+    def audio(self, progress: Progress | None, count: int) -> Audio:
+        """What all events come to. count: utterances that are expected."""
         from .audio.audio import Audio
         from .audio.join import join
 
         started = time.perf_counter()
         pieces, reports = [], []
-        for spoken in self._spoken():
+        for spoken in self.events():
+            if not isinstance(spoken, Spoken):
+                continue
             pieces.append(self._piece(spoken))
-            reports.append(self._report(spoken, len(pieces[-1])))
+            reports.append(self.report_of(spoken))
             if progress is not None:
-                progress(len(reports), max(len(reports), len(self.prepared.utterances)))
+                progress(len(reports), max(len(reports), count))
         samples = join(pieces, [report.pause for report in reports], self.tts.sample_rate)
         elapsed = time.perf_counter() - started
-        report = self._summary(len(samples), elapsed, reports)
-        return Audio(samples, self.tts.sample_rate, report, self.voice, metadata(report))
+        report = self.summary(len(samples), elapsed, reports)
+        return Audio(samples, self.tts.sample_rate, report, self.voice, self.metadata)
 
-    def _spoken(self) -> Iterator[Spoken]:
-        utterances = self.prepared.utterances
-        if not self.creating:
-            yield from self._reader(self.options).read(utterances)
-            return
-        # The voice comes out of the first utterance, so that one is said before the others may run beside each other.
-        for spoken in self._reader(replace(self.options, batch_size=1)).read(utterances[:1]):
-            if self.voice is None:
-                self.voice = self._created(spoken)
-            yield spoken
-        yield from self._reader(self.options).read(utterances[1:], first=1)
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What every saved file says about itself."""
+        from .audio.audio import SYNTHETIC_NOTICE
 
-    def _reader(self, options: ReadingOptions) -> Reader:
+        voice = f"voice {self.voice.id}, " if self.voice else ""
+        origin = f"model {self.tts.checkpoint.name}, {voice}seed {self.sampling.seed}"
+        return {"comment": f"{SYNTHETIC_NOTICE} ({origin})", "title": "Synthetic speech", "artist": "sparktts"}
+
+    def events(self, kept: Callable[[], int] = lambda: 0) -> Generator[Event, None, None]:
+        """What happens to the utterances, as `Reader.events`; `kept` as there. The model is used by this thread."""
+        first = 0
+        if self.creating:
+            # The voice comes out of the first utterance, so that one is said alone; the others may run together.
+            first, alone = 1, replace(self.options, batch_size=1)
+            for event in self._reader(alone, kept).events(_OnlyFirst(self.source)):
+                if isinstance(event, Spoken) and self.voice is None:
+                    self.voice = self._created(event)
+                yield event
+        yield from self._reader(self.options, kept).events(self.source, first)
+
+    def _reader(self, options: ReadingOptions, kept: Callable[[], int]) -> Reader:
         tokenizer = self.tts.tokenizer
         assert self.sampling.seed is not None
         return Reader(
@@ -95,21 +131,36 @@ class Reading:
             self.sampling,
             self.sampling.seed,
             options,
-            self._rate_factor(),
+            self._expected,
+            self._extend,
+            kept,
         )
 
-    def _prompt(self, utterance: Utterance) -> Prompt:
+    def _prompt(self, utterance: Utterance, *, skip: int = 0, closed: bool = True) -> Prompt:
         voice, controls, language = self.voice, self._controls(utterance), utterance.language
+        self.first = self.first or utterance
         if self.frontend.on_demand:
-            words = self.frontend.words(utterance.text, language)
+            words = self._words(utterance, skip, closed)
             if voice is None:
-                return self.builder.create_on_demand(words, controls)
-            return self.builder.clone_on_demand(words, voice.speaker, self.before, controls)
+                return self.builder.create_on_demand(words, controls, closed=closed)
+            return self.builder.clone_on_demand(words, voice.speaker, self.before, controls, closed=closed)
         text = self.frontend.text(utterance.text, language)
         if voice is None:
             return self.builder.create(text, controls)
         transcript = self.frontend.transcript(voice.transcript or "", language)
         return self.builder.clone(text, voice.speaker, transcript, voice.semantic, controls)
+
+    def _words(self, utterance: Utterance, skip: int, closed: bool) -> Sequence[str]:
+        """What is to be said of an utterance; the last word of one that is still arriving may yet change."""
+        words = self.frontend.words(utterance.text, utterance.language)
+        return words[skip:] if closed else words[skip:-1]
+
+    def _extend(self, prompt: Prompt, utterance: Utterance, skip: int, closed: bool) -> None:
+        grammar = prompt.grammar
+        assert isinstance(grammar, OnDemandGrammar)
+        grammar.append_words(self._words(utterance, skip, closed)[grammar.own_words :])
+        if closed:
+            grammar.close()
 
     def _before(self, voice: Voice | None) -> SpokenText:
         """The clip that a model which asks for its words goes on from."""
@@ -127,9 +178,13 @@ class Reading:
     def _controls(self, utterance: Utterance) -> Controls:
         return self.style.controls(utterance.language, self.voice.gender if self.voice else None)
 
-    def _rate_factor(self) -> float:
+    def _expected(self, utterance: Utterance) -> float:
+        if self._factor is None:
+            self._factor = self._rate_factor(utterance)
+        return utterance.seconds * self._factor
+
+    def _rate_factor(self, first: Utterance) -> float:
         """Expected duration relative to the default rate, from the style or the clip with its transcript."""
-        first = self.prepared.utterances[0]
         usual = count_syllables(first.text) / max(estimate_seconds(first.text), 0.1)
         rate = self.style.rate(first.language)
         if rate is not None and usual > 0:
@@ -154,11 +209,18 @@ class Reading:
         if not spoken.semantic:
             return np.zeros(0, dtype=np.float32)
         assert self.voice is not None
-        codec = self.tts.engine.codec
-        return decode_in_windows(codec, np.array(spoken.semantic), np.array(self.voice.speaker))
+        with self.tts.decoding:
+            return decode_in_windows(self.tts.engine.codec, np.array(spoken.semantic), np.array(self.voice.speaker))
 
-    def _report(self, spoken: Spoken, samples: int) -> UtteranceReport:
+    def report_of(self, spoken: Spoken) -> UtteranceReport:
+        """The record of an utterance; what a listener should know of it goes into the notes."""
         utterance = spoken.utterance
+        seconds = len(spoken.semantic) * self.tts.engine.codec.hop / self.tts.sample_rate
+        if spoken.follows:
+            self.notes.append(
+                f"The model {spoken.problems[-1].value} for {utterance.source!r}, whose beginning had been heard: "
+                f"it was cut after {seconds:.1f} s{_FOLLOWS[spoken.follows]}."
+            )
         if not self.options.checks and spoken.problems:
             self.notes.append(
                 f"The model {spoken.problems[-1].value} for {utterance.source!r}; checks are off, so it was kept."
@@ -166,16 +228,18 @@ class Reading:
         return UtteranceReport(
             source=utterance.source,
             text=utterance.text,
-            seconds=samples / self.tts.sample_rate,
+            seconds=seconds,
             pause=utterance.pause,
             seed=spoken.seed,
             retries=spoken.retries,
             problems=tuple(problem.value for problem in spoken.problems),
         )
 
-    def _summary(self, samples: int, elapsed: float, reports: list[UtteranceReport]) -> Report:
+    def summary(self, samples: int, elapsed: float, reports: Sequence[UtteranceReport]) -> Report:
+        """The report of the whole. samples: of sound; elapsed: seconds."""
         engine = self.tts.engine
         assert self.voice is not None
+        assert self.first is not None
         assert self.sampling.seed is not None
         return Report(
             model=self.tts.checkpoint.name,
@@ -184,17 +248,33 @@ class Reading:
             dtype=engine.dtype,
             voice=self.voice.id,
             seed=self.sampling.seed,
-            style=describe(self._controls(self.prepared.utterances[0]), exact=self.creating),
+            style=describe(self._controls(self.first), exact=self.creating),
             seconds=samples / self.tts.sample_rate,
             elapsed=elapsed,
             utterances=tuple(reports),
-            notes=tuple(self.notes),
+            notes=(*self.source.notes, *self.notes),
         )
 
 
-def metadata(report: Report) -> dict[str, str]:
-    """What every saved file says about itself."""
-    from .audio.audio import SYNTHETIC_NOTICE
+class _OnlyFirst:
+    """The first utterance of a source."""
 
-    origin = f"model {report.model}, voice {report.voice}, seed {report.seed}"
-    return {"comment": f"{SYNTHETIC_NOTICE} ({origin})", "title": "Synthetic speech", "artist": "sparktts"}
+    def __init__(self, source: Source) -> None:
+        self._source, self._given = source, False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._source.notes
+
+    def next(self) -> Utterance | Growing | None:
+        if self._given:
+            raise StopIteration
+        given = self._source.next()
+        self._given = given is not None
+        return given
+
+    def wait(self, idle: bool) -> None:
+        self._source.wait(idle)
+
+    def close(self) -> None:
+        self._source.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, cast
@@ -46,8 +47,20 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            show_default=False,
+            help="Threads that compute, named before the command. Default: SPARKTTS_THREADS, or the physical cores.",
+        ),
+    ] = None,
 ) -> None:
     """Speech from text in Chinese and English: clone voices, create voices, read long text."""
+    if threads is not None:
+        from ..engine.threads import THREADS_VARIABLE, thread_count
+
+        os.environ[THREADS_VARIABLE] = str(thread_count(threads))
 
 
 def run(argv: Sequence[str] | None = None) -> None:

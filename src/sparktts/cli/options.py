@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 VOICE, TEXT, MODEL, SPEAKING, OUTPUT = "Voice", "Text", "Model", "Speaking", "Output"
+STREAMING = "While it is made"
 
 
 def argument(metavar: str, help: str) -> Any:
@@ -174,6 +175,39 @@ BatchSize = Annotated[
     ),
 ]
 
+# Speech while it is made
+Stream = Annotated[
+    bool,
+    option(
+        STREAMING,
+        "--stream",
+        None,
+        "Write the sound while it is made, as wav or pcm; with TEXT - also read the text as it comes. "
+        "Default: when all is said.",
+    ),
+]
+Play = Annotated[
+    bool, option(STREAMING, "--play", None, "Play the sound while it is made. Default: it is only written.")
+]
+Exact = Annotated[
+    bool,
+    option(
+        STREAMING,
+        "--exact",
+        None,
+        "Samples as without streaming, over a second later. Default: a short look-ahead.",
+    ),
+]
+LookAhead = Annotated[
+    int | None,
+    option(
+        STREAMING,
+        "--look-ahead",
+        "TOKENS",
+        "Tokens of 20 ms that are waited for: more come later and are nearer to exact. Default: 16.",
+    ),
+]
+
 # With what
 Model = Annotated[
     str | None,
@@ -188,8 +222,18 @@ ModelDirectory = Annotated[
     str | None,
     argument("[DIR]", "Model directory, or name of a downloaded one. Default: SPARKTTS_MODEL."),
 ]
-Engine = Annotated[str, option(MODEL, "--engine", "NAME", "What computes: auto or torch.")]
-Device = Annotated[str, option(MODEL, "--device", "NAME", "Where: auto, cpu, cuda, cuda:N, mps or npu.")]
+Engine = Annotated[
+    str, option(MODEL, "--engine", "NAME", "What computes: auto (onnx for exported models, else torch), onnx or torch.")
+]
+Device = Annotated[
+    str,
+    option(
+        MODEL,
+        "--device",
+        "NAME",
+        "Where: auto, cpu, cuda, cuda:N, mps or npu; with onnx: cpu, cuda, coreml, dml or cann.",
+    ),
+]
 Dtype = Annotated[
     str,
     option(

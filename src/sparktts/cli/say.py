@@ -11,11 +11,12 @@ from . import options
 from .console import note, progress_bar, result_json
 from .speaking import ModelOptions, Speaker, Wish, record, summary
 from .targets import STDOUT, AudioTarget, VoiceTarget
-from .texts import given_text
+from .texts import STDIN, arriving_text, given_text
 
 if TYPE_CHECKING:
     from ..longform import ReadingOptions
     from ..sampling import SamplingOptions
+    from ..streaming import Mode
     from ..text import TextOptions
     from ..types import Language
 
@@ -52,6 +53,10 @@ def say(
     lexicon: options.Lexicon = None,
     max_seconds: options.MaxSeconds = 12.0,
     target_seconds: options.TargetSeconds = None,
+    stream: options.Stream = False,
+    play: options.Play = False,
+    exact: options.Exact = False,
+    look_ahead: options.LookAhead = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -64,6 +69,8 @@ def say(
     sparktts say "Hello." --gender male --pitch low --keep-voice tom
 
     sparktts say --file book.txt --voice tom -o book.opus
+
+    sparktts say --file book.txt --voice tom --stream -o - | ffplay -
     """
     wish = Wish(voice, transcript, gender, pitch, speed, seed)
     wish.check()
@@ -73,18 +80,30 @@ def say(
         _reading_options(not no_checks, retries, batch_size),
         _sampling_options(temperature, top_k, top_p, repetition_penalty, seed),
     )
+    if (exact or look_ahead is not None) and not (stream or play):
+        raise OptionError("--exact and --look-ahead say how to stream: add --stream or --play.")
     if batch is not None:
         from .batch import say_all
 
         if text is not None or file is not None or keep_voice is not None:
             raise OptionError("--batch takes its texts from the list: leave out TEXT, --file and --keep-voice.")
+        if stream or play:
+            raise OptionError("--batch writes whole files: leave out --stream and --play.")
         if output is None:
             raise OptionError("--batch writes many files: name a folder for them with -o.")
         say_all(batch, output, format, wish, lambda: Speaker(models.load(), *settings), json=json, quiet=quiet)
         return
+    keep = None if keep_voice is None else VoiceTarget(keep_voice)
+    if stream or play:
+        from .streams import Sinks, say_live
+
+        sinks = Sinks.parse(output, format, stream, play)
+        live = arriving_text() if text == STDIN and file is None else given_text(text, file)
+        mode: Mode = "exact" if exact else "low-latency"
+        say_live(live, wish, sinks, keep, lambda: Speaker(models.load(), *settings), mode, look_ahead, json, quiet)
+        return
     target = AudioTarget.parse("speech.wav" if output is None else output, format)
     said = given_text(text, file)
-    keep = None if keep_voice is None else VoiceTarget(keep_voice)
     _say_one(said, wish, target, keep, models, settings, json, quiet)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from ..audio.audio import Audio
     from ..longform import ReadingOptions
     from ..pipeline import SparkTTS
+    from ..report import Report
     from ..sampling import SamplingOptions
+    from ..streaming import Mode, SpeechStream
     from ..style import Style
     from ..text import TextOptions
     from ..voice import Voice
@@ -105,6 +108,31 @@ class Speaker:
             progress=bar.speaking,
         )
 
+    def stream(
+        self, text: str | Iterable[str], wish: Wish, mode: Mode, look_ahead: int | None, bar: Bar | None = None
+    ) -> SpeechStream:
+        """The same in chunks. Raises SparkTTSError."""
+        from ..text import Preparation
+
+        style = wish.style
+        if isinstance(text, str):
+            next(iter(Preparation(text, self.text_options)))  # as above
+        bar = bar or Bar()
+        bar.phase("Reading the voice")
+        voice = None if wish.voice is None else self._voice(wish.voice, wish.transcript)
+        bar.phase("Loading the model")
+        return self.tts.stream(
+            text,
+            voice=voice,
+            style=style,
+            mode=mode,
+            look_ahead=look_ahead,
+            seed=wish.seed,
+            sampling=self.sampling,
+            text_options=self.text_options,
+            reading=self.reading,
+        )
+
     def _voice(self, spec: str, transcript: str | None) -> Voice:
         key = spec, transcript
         if key not in self._voices:
@@ -123,8 +151,12 @@ def chosen_voice(tts: SparkTTS, spec: str, transcript: str | None) -> Voice:
 
 def summary(audio: Audio, name: str) -> list[str]:
     """Lines for people: what was made, how fast, and what to know about it."""
-    report = audio.report
-    assert report is not None
+    assert audio.report is not None
+    return told(audio.report, name)
+
+
+def told(report: Report, name: str) -> list[str]:
+    """The same from the report alone."""
     retries = sum(utterance.retries for utterance in report.utterances)
     again = "" if not retries else f", {retries} {'retry' if retries == 1 else 'retries'}"
     speed = f" in {report.elapsed:.1f} s (RTF {report.real_time_factor:.2f})" if report.seconds else ""

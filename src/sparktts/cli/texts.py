@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import TextError
 
 STDIN, STDIN_NAME = "-", "Standard input"
+PIECE = 1 << 16  # bytes
 MAX_BYTES = 8 << 20  # far more than a book; a device file such as /dev/zero never ends
 
 
@@ -22,6 +26,33 @@ def given_text(text: str | None, file: Path | None) -> str:
     if text == STDIN:
         return decoded(read_bytes(STDIN), STDIN_NAME)
     return checked(text, "The text")
+
+
+def arriving_text() -> Iterator[str]:
+    """Standard input, piece by piece as it comes. Raises TextError for what is not UTF-8."""
+    decoder, done = codecs.getincrementaldecoder("utf-8-sig")(), 0
+    while True:
+        data = _stdin_piece()
+        try:
+            piece = decoder.decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            raise TextError(
+                f"{STDIN_NAME} is not UTF-8 text (after byte {done + error.start}): save it as UTF-8."
+            ) from None
+        done += len(data)
+        if piece:
+            yield piece
+        if not data:
+            return
+
+
+def _stdin_piece() -> bytes:
+    """What has come; empty at the end. Not through Python's buffer, whose lock would keep the program from ending."""
+    try:
+        descriptor = sys.stdin.fileno()
+    except (OSError, ValueError):
+        return bytes(sys.stdin.buffer.read1(PIECE))  # type: ignore[union-attr]
+    return os.read(descriptor, PIECE)
 
 
 def read_bytes(source: str) -> bytes:

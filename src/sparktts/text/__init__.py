@@ -2,12 +2,13 @@
 
 from .duration import count_syllables, estimate_seconds
 from .lexicon import load_lexicon
-from .prepare import MAX_CHARACTERS, PreparedText, TextOptions, prepare
+from .prepare import MAX_CHARACTERS, Preparation, PreparedText, TextOptions, prepare
 from .spans import language_spans
 from .split import Utterance, split_utterance
 
 __all__ = [
     "MAX_CHARACTERS",
+    "Preparation",
     "PreparedText",
     "TextOptions",
     "Utterance",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from ..errors import OptionError, TextError
 from ..types import Language
@@ -18,12 +19,13 @@ from .markup import MAX_BREAK, Block, parse_markup
 from .normalize import normalize
 from .notes import Notes
 from .spans import dominant_language
-from .split import Utterance, finished, span_pause, split_text
+from .split import Utterance, finished, sentence_ends, span_pause, split_text
 from .tracked import Tracked
 
 MAX_CHARACTERS = 500_000
 _SPEAKABLE = re.compile(r"[^\W_]")
 _MIN_SECONDS = 1.0
+_LONG_BLOCK = 4000  # characters without a blank line that are prepared at a time
 
 
 @dataclass(frozen=True)
@@ -70,41 +72,80 @@ class PreparedText:
     notes: tuple[str, ...]
 
 
+class Preparation:
+    """The utterances of a text, each prepared when it is asked for: speech may begin before a book is read through.
+
+    Raises TextError as `prepare` does, at once for a text that is too long, else when the text turns out to be silent.
+    default: language of numbers where nothing around them tells; None: that of most of the text.
+    """
+
+    def __init__(
+        self, text: str, options: TextOptions = TextOptions(), default: Language | None = None, follows: bool = False
+    ) -> None:
+        """follows: more of the text will come, so the last utterance keeps its pause."""
+        if not isinstance(text, str):
+            raise TextError(f"The text is a {type(text).__name__}, not a string.")
+        if len(text) > MAX_CHARACTERS:
+            raise TextError(
+                f"The text has {len(text)} characters, more than the {MAX_CHARACTERS} allowed at once; "
+                "split it into several texts."
+            )
+        self._text, self._options, self._follows = text, options, follows
+        self._default = options.language or default or dominant_language(text)
+        self._notes = Notes()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was dropped or read in an unusual way so far."""
+        return self._notes.sentences()
+
+    def __iter__(self) -> Iterator[Utterance]:
+        notes = self._notes
+        blocks = parse_markup(drop_controls(Tracked.of(self._text), notes), notes)
+        held: Utterance | None = None  # the last one, until what follows it is known
+        waiting = 0.0
+        for block in chain.from_iterable(map(_parts, blocks)):
+            spoken = _utterances(self._text, block, self._options, self._default, notes)
+            if not spoken:
+                if held and block.pause:
+                    held = _with_pause(held, block)
+                elif block.end == "break":
+                    waiting += block.pause
+                continue
+            if held:
+                yield held
+            yield from spoken[:-1]
+            held = spoken[-1]
+        if held is None:
+            raise TextError(_why_silent(self._text))
+        if waiting:
+            notes.others.append("Left out the break before the first words.")
+        if self._follows:
+            yield held
+            return
+        if held.end == "break" and held.pause:
+            notes.others.append("Left out the break after the last words.")
+        yield Utterance(held.text, held.source, held.language, 0.0, held.seconds, held.end)
+
+
 def prepare(text: str, options: TextOptions = TextOptions()) -> PreparedText:
     """Markup taken out, characters cleaned, numbers read, and the whole cut into utterances.
 
     Raises TextError when nothing in the text can be spoken, or when it is longer than MAX_CHARACTERS.
     """
-    if not isinstance(text, str):
-        raise TextError(f"The text is a {type(text).__name__}, not a string.")
-    if len(text) > MAX_CHARACTERS:
-        raise TextError(
-            f"The text has {len(text)} characters, more than the {MAX_CHARACTERS} allowed at once; "
-            "split it into several texts."
-        )
-    notes = Notes()
-    default = options.language or dominant_language(text)
-    blocks = parse_markup(drop_controls(Tracked.of(text), notes), notes)
-    utterances: list[Utterance] = []
-    waiting = 0.0
-    for block in blocks:
-        spoken = _utterances(text, block, options, default, notes)
-        if not spoken:
-            if utterances and block.pause:
-                utterances[-1] = _with_pause(utterances[-1], block)
-            elif block.end == "break":
-                waiting += block.pause
-            continue
-        utterances += spoken
-    if not utterances:
-        raise TextError(_why_silent(text))
-    if waiting:
-        notes.others.append("Left out the break before the first words.")
-    last = utterances[-1]
-    if last.end == "break" and last.pause:
-        notes.others.append("Left out the break after the last words.")
-    utterances[-1] = Utterance(last.text, last.source, last.language, 0.0, last.seconds, last.end)
-    return PreparedText(tuple(utterances), notes.sentences())
+    preparation = Preparation(text, options)
+    return PreparedText(tuple(preparation), preparation.notes)
+
+
+def _parts(block: Block) -> Iterator[Block]:
+    """A very long block in several, cut at sentence ends, so that nobody waits until all of it is prepared."""
+    text, start = block.text, 0
+    if len(text) > 2 * _LONG_BLOCK:
+        for at in sentence_ends(text.masked):
+            if at - start >= _LONG_BLOCK and len(text) - at >= _LONG_BLOCK:
+                yield Block(text[start:at], 0.0, "sentence")
+                start = at
+    yield Block(text[start:], block.pause, block.end)
 
 
 def speakable(text: Tracked, options: TextOptions, default: Language, notes: Notes) -> Tracked:

@@ -192,6 +192,16 @@ def _clause_ends(text: str) -> Iterator[int]:
         yield match.end()
 
 
+def sentence_ends(text: str) -> Iterator[int]:
+    """Places after the sentences of a text."""
+    return _sentence_ends(text)
+
+
+def clause_ends(text: str) -> Iterator[int]:
+    """Places after the clauses of a text."""
+    return _clause_ends(text)
+
+
 @_uncut
 def _borders(text: str) -> Iterator[int]:
     """Places between words: not inside a Latin word or a number, nor before punctuation."""

@@ -30,7 +30,7 @@ from sparktts.streaming import (
 )
 from sparktts.windows import decode_in_windows
 
-from .engine.misbehaving import Script, ScriptedModel, babble, never_stop, say_nothing, speak_for, stall
+from .engine.misbehaving import Script, ScriptedModel, never_stop, say_nothing, speak_for, stall
 from .test_on_demand import AskingModel, voice_of, with_options
 
 UNCHECKED = ReadingOptions(checks=False)
@@ -137,18 +137,6 @@ def test_chunks_follow_each_other_and_belong_to_their_utterances(tts: SparkTTS, 
     assert [u.source for u in stream.report.utterances] == FOUR.split("\n\n")
     assert stream.report.seconds == pytest.approx(at)
     assert list(stream) == []  # a stream is heard once
-
-
-def test_a_longer_look_ahead_is_nearer_to_exact(scripted: tuple[SparkTTS, ScriptedModel], voice: Voice) -> None:
-    tts, model = scripted
-    model.script = speak_for(80)
-    exact = sound(list(tts.stream(SHORT, voice=voice, seed=3, reading=UNCHECKED, mode="exact")))
-    errors = []
-    for look_ahead in (1, 5, 20, tts.engine.codec.context):
-        near = sound(list(tts.stream(SHORT, voice=voice, seed=3, reading=UNCHECKED, look_ahead=look_ahead)))
-        errors.append(float(np.square(near[400 : len(exact) - 400] - exact[400:-400]).mean()))
-    assert errors == sorted(errors, reverse=True)
-    assert errors[-1] <= 1e-8 * float(np.square(exact).mean())
 
 
 def test_what_is_exact_of_each_of_several_utterances_is_exact(

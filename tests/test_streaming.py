@@ -30,7 +30,7 @@ from sparktts.streaming import (
 )
 from sparktts.windows import decode_in_windows
 
-from .engine.misbehaving import Script, ScriptedModel, never_stop, say_nothing, speak_for, stall
+from .engine.misbehaving import Script, ScriptedModel, babble, never_stop, say_nothing, speak_for, stall
 from .test_on_demand import AskingModel, voice_of, with_options
 
 UNCHECKED = ReadingOptions(checks=False)

@@ -27,6 +27,14 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def exported(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`mini` as fp32 graphs for the onnx engine, with the full head. Do not modify."""
+    from sparktts.export import export
+
+    return export(mini, tmp_path_factory.mktemp("exported") / "mini", "fp32", full_head=True).path
+
+
+@pytest.fixture(scope="session")
 def golden() -> Mapping[str, np.ndarray]:
     """Arrays that an independent fp32 implementation of the published model computes on `mini`."""
     with np.load(GOLDEN / "expected_mini.npz") as arrays:

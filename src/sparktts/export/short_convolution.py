@@ -48,13 +48,15 @@ def transforms(taps: int) -> Transforms:
 def evaluated(weight: Array) -> Array:
     """(out, in, taps) of a convolution as (points, out, in), as `short_convolution` multiplies it."""
     matrix = transforms(weight.shape[2]).weights
-    return np.einsum("pt,oit->poi", matrix, weight, optimize=True).astype(np.float32)
+    points: Array = np.einsum("pt,oit->poi", matrix, weight, optimize=True).astype(np.float32)
+    return points
 
 
 def interpolated(values: Array) -> Array:
     """The inverse of `evaluated`, but for rounding."""
     inverse = np.linalg.pinv(transforms(len(values) + 1 - OUTPUTS).weights.astype(np.float64))
-    return np.einsum("tp,poi->oit", inverse, values, optimize=True).astype(np.float32)
+    taps: Array = np.einsum("tp,poi->oit", inverse, values, optimize=True).astype(np.float32)
+    return taps
 
 
 def short_convolution(

@@ -19,8 +19,8 @@ from .tables import LANGUAGE_NAMES, METRIC_NAMES, NOTHING, header, percent, row
 LEGEND = (
     "Errors: all errors over all words (in Chinese characters, or syllables of toneless pinyin), or over all phonemes, "
     "with a 95 % interval; below it the mean of the texts. A text that failed counts as one of which nothing was "
-    "heard. Similarity (cosine to the prompt) and MOS are means over what was said. RTF: seconds of computing for a second of "
-    "sound."
+    "heard. Similarity (cosine to the prompt) and MOS are means over what was said. RTF: seconds of computing for a "
+    "second of sound."
 )
 _Value = Callable[[Result], float | None]
 

@@ -44,16 +44,19 @@ def _fit(values: Floats, bits: int) -> tuple[Codes, Floats]:
     largest = np.take_along_axis(values, np.abs(values).argmax(axis=-1, keepdims=True), axis=-1)
     # The largest value, of either sign, gets the code -half, as there is no code half.
     unit = np.divide(-half, largest, out=np.zeros_like(largest), where=np.abs(largest) > np.finfo(np.float32).tiny)
-    best = np.full(values.shape[:-1], -1.0, np.float32)
-    codes, scales = np.zeros_like(values), np.zeros_like(best)
+    least = np.full(values.shape[:-1], np.inf, np.float32)
+    codes, scales = np.zeros_like(values), np.zeros_like(least)
     for stretch in STRETCHES[bits]:
         tried = np.rint(values * (unit * np.float32(stretch)))
         np.clip(tried, -half, half - 1, out=tried)
         overlap = np.einsum("rbk,rbk->rb", values, tried)
         power = np.einsum("rbk,rbk->rb", tried, tried)
         scale = np.divide(overlap, power, out=np.zeros_like(power), where=power > 0)
-        better = overlap * scale > best  # the squared error is that of zeros less this
-        best = np.where(better, overlap * scale, best)
+        # Taken from what is left, value by value: as a difference of sums it would drown in float32's rounding.
+        left = values - tried * scale[..., None]
+        error = np.einsum("rbk,rbk->rb", left, left)
+        better = error < least
+        least = np.where(better, error, least)
         scales = np.where(better, scale, scales)
         codes = np.where(better[..., None], tried, codes)
     return (codes + half).astype(np.uint8), scales

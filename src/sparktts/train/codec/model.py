@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -24,6 +23,7 @@ from ...engine.torch.source_filter import SourceFilterDecoder
 from ...engine.torch.speaker_encoder import SpeakerEncoder
 from ...engine.torch.wave_generator import WaveGenerator
 from .losses import f0_loss, mel_spectrogram
+from .processes import sum_of_all
 from .quantizing import LearningQuantizer, Quantized
 from .segments import Batch
 
@@ -228,28 +228,6 @@ class Averaged:
             value.copy_(state[name])
 
 
-class _SumOfAll(torch.autograd.Function):
-    """The sum over all processes; so is the gradient."""
-
-    @staticmethod
-    def forward(context: Any, value: Tensor) -> Tensor:
-        total = value.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        dist.all_reduce(total)
-        return total
-
-
-def _sum_of_all(value: Tensor) -> Tensor:
-    if not dist.is_initialized():
-        return value
-    return cast(Tensor, _SumOfAll.apply(value))  # type: ignore[no-untyped-call]
-
-
 class SyncedBatchNorm(nn.BatchNorm1d):
     """Batch norm over the batches of all processes; unlike torch's own also on CPUs."""
 
@@ -271,12 +249,12 @@ class SyncedBatchNorm(nn.BatchNorm1d):
         axes = (0,) if x.dim() == 2 else (0, 2)
         shape = (1, -1) if x.dim() == 2 else (1, -1, 1)
         count = torch.full((1,), x.numel() / x.shape[1], device=x.device)
-        sums = _sum_of_all(torch.cat([x.sum(axes), count]))
+        sums = sum_of_all(torch.cat([x.sum(axes), count]))
         total = sums[-1].detach()
         mean = sums[:-1] / total
         # In two passes: the difference of mean squares would lose what matters where deviations are small.
         centred = x - mean.view(shape)
-        variance = _sum_of_all(centred.square().sum(axes)) / total
+        variance = sum_of_all(centred.square().sum(axes)) / total
         with torch.no_grad():
             momentum = self.momentum or 0.1
             cast(Tensor, self.running_mean).lerp_(mean, momentum)

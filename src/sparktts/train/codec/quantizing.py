@@ -12,6 +12,7 @@ from torch import Tensor
 from ...checkpoint.config import QuantizerConfig
 from ...engine.torch.vector_quantizer import SemanticQuantizer
 from ..run import Run
+from .processes import sum_of_all
 
 DECAY = 0.99
 CANDIDATES = 2048  # vectors of each process among which new entries are drawn
@@ -83,12 +84,13 @@ class LearningQuantizer(SemanticQuantizer):
 def unevenness(latent: Tensor) -> Tensor:
     """Mean negative logarithm of the variances of directions along their axes, in units of an even share.
 
-    latent: (B, dims, T). 0 when all dimensions are used alike; large when some are not used at all, as happens where
-    entries follow the frames and frames the entries: most of what a token could tell is lost then.
+    latent: (B, dims, T) of each process; all count together. 0 when all dimensions are used alike; large when some are
+    not used at all, as happens where entries follow the frames and frames the entries: most of what a token could tell
+    is lost then.
     """
     directions = F.normalize(latent.transpose(1, 2).flatten(0, 1), dim=1)
-    centred = directions - directions.mean(dim=0)
-    dims = directions.shape[1]
-    moments = centred.T @ centred / len(centred) * dims
+    dims, total = directions.shape[1], sum_of_all(torch.full((), float(len(directions)), device=latent.device))
+    centred = directions - sum_of_all(directions.sum(dim=0)) / total
+    moments = sum_of_all(centred.T @ centred) / total * dims
     floor = 1e-4 * torch.eye(dims, device=moments.device)
     return -torch.logdet(moments + floor) / dims

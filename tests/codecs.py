@@ -14,6 +14,12 @@ from sparktts.checkpoint.layout import Checkpoint
 from sparktts.engine.torch.parts import make_decoder
 
 SIZE = {"input_channel": 64, "vocos_dim": 32, "vocos_intermediate_dim": 48, "vocos_num_layers": 2}
+REFINER = {"vocos_dim": 24, "vocos_intermediate_dim": 32, "vocos_num_layers": 1}
+DECODERS: dict[str, dict[str, Any]] = {
+    "vocos": {"type": "vocos", **SIZE},
+    "source_filter": {"type": "source_filter", **SIZE},
+    "refined": {"type": "source_filter", **SIZE, "refiner": REFINER},
+}
 
 
 def write_codec(mini: Path, directory: Path, **decoder: Any) -> Path:
@@ -30,5 +36,8 @@ def write_codec(mini: Path, directory: Path, **decoder: Any) -> Path:
     state = {name: torch.from_numpy(array) for name, array in values.items()}
     state.update({f"decoder.{name}": value for name, value in make_decoder(parts.decoder).state_dict().items()})
     state["decoder.head.weight"] *= 8  # so that what the network hears is heard
+    for name, value in state.items():
+        if name.startswith("decoder.refiner") and not value.any():  # untrained, a refiner changes nothing
+            state[name] = 0.05 * torch.randn_like(value)
     save_file({name: value.contiguous() for name, value in state.items()}, directory / "BiCodec" / "model.safetensors")
     return directory

@@ -402,9 +402,11 @@ def test_rounded_weights_stay_close(
 ) -> None:
     report = export_language_model(Checkpoint.open(mini), tmp_path, weights, True, lambda _: None)
     rounded = OnnxLanguageModel(model.config, Draft(tmp_path, [report]), threads=1)
-    ids = golden["prompt.clone.ids"][0].tolist()
-    assert np.corrcoef(rounded.logits(ids)[-1], model.logits(ids)[-1])[0, 1] > closeness
-    assert len(run(rounded, ids, 3)) == 3
+    prompts = [golden[f"prompt.{name}.ids"][0].tolist() for name in names(golden)]
+    # Over all positions: how the roundings of a single one fall out depends on the processor.
+    pairs = [pair for ids in prompts for pair in zip(rounded.logits(ids), model.logits(ids), strict=True)]
+    assert np.mean([np.corrcoef(ours, exact)[0, 1] for ours, exact in pairs]) > closeness
+    assert len(run(rounded, prompts[0], 3)) == 3
     assert isinstance(rounded._decoder._table._tables[0], np.memmap)
 
 

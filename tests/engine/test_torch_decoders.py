@@ -13,9 +13,8 @@ import yaml
 
 torch = pytest.importorskip("torch")
 
-from safetensors.torch import save_file  # noqa: E402
 
-from sparktts.checkpoint.config import BiCodecConfig, RefinerConfig, SourceFilterConfig, VocosConfig  # noqa: E402
+from sparktts.checkpoint.config import RefinerConfig, SourceFilterConfig, VocosConfig  # noqa: E402
 from sparktts.checkpoint.layout import Checkpoint  # noqa: E402
 from sparktts.checkpoint.shapes import bicodec_shapes  # noqa: E402
 from sparktts.engine.torch.codec import TorchCodec  # noqa: E402
@@ -25,13 +24,8 @@ from sparktts.engine.torch.source_filter import SourceFilterDecoder, impulses, p
 from sparktts.errors import CheckpointError  # noqa: E402
 from sparktts.windows import decode_in_windows  # noqa: E402
 
-SIZE = {"input_channel": 64, "vocos_dim": 32, "vocos_intermediate_dim": 48, "vocos_num_layers": 2}
-REFINER = {"vocos_dim": 24, "vocos_intermediate_dim": 32, "vocos_num_layers": 1}
-DECODERS: dict[str, dict[str, Any]] = {
-    "vocos": {"type": "vocos", **SIZE},
-    "source_filter": {"type": "source_filter", **SIZE},
-    "refined": {"type": "source_filter", **SIZE, "refiner": REFINER},
-}
+from ..codecs import DECODERS, REFINER, SIZE, write_codec  # noqa: E402
+
 Writer = Callable[..., Path]
 
 
@@ -40,25 +34,7 @@ def write(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Writer:
     """Writes the mini checkpoint's codec with another decoder, untrained; no language model beside it."""
 
     def writer(**decoder: Any) -> Path:
-        directory = tmp_path_factory.mktemp("codec")
-        (directory / "BiCodec").mkdir()
-        (directory / "config.yaml").write_bytes((mini / "config.yaml").read_bytes())
-        config = yaml.safe_load((mini / "BiCodec" / "config.yaml").read_text())
-        config["audio_tokenizer"]["decoder"] = decoder
-        path = directory / "BiCodec" / "config.yaml"
-        path.write_text(yaml.safe_dump(config))
-        torch.manual_seed(1)
-        parts = BiCodecConfig.read(path)
-        values = {n: v for n, v in Checkpoint.open(mini).bicodec_tensors().items() if not n.startswith("decoder.")}
-        state = {name: torch.from_numpy(array) for name, array in values.items()}
-        state.update({f"decoder.{name}": value for name, value in make_decoder(parts.decoder).state_dict().items()})
-        state["decoder.head.weight"] *= 8  # so that what the network hears is heard
-        if "decoder.refiner.head.weight" in state:
-            torch.nn.init.normal_(state["decoder.refiner.head.weight"], std=0.05)
-        save_file(
-            {name: value.contiguous() for name, value in state.items()}, directory / "BiCodec" / "model.safetensors"
-        )
-        return directory
+        return write_codec(mini, tmp_path_factory.mktemp("codec") / "small", **decoder)
 
     return writer
 

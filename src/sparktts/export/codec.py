@@ -124,7 +124,7 @@ def _decoder(checkpoint: Checkpoint, folder: Path, storage: Storage) -> PartRepo
     else:
         layers = Layers(graph, tensors, "decoder.")
         frames = backbone(
-            layers.under("backbone"), latents, config.decoder.vocos_num_layers, config.decoder.kernel_size
+            layers.under("backbone"), graph.swap(latents), config.decoder.vocos_num_layers, config.decoder.kernel_size
         )
         values = len(tensors["decoder.head.bias"])
         graph.output("values", layers.linear(frames, "head"), [1, "T", values])
@@ -157,10 +157,10 @@ def _refiner(tensors: Tensors, config: SourceFilterConfig, storage: Storage) -> 
     level = graph.input("level", [1, "F", bins])
     latents = graph.input("latents", [1, config.input_channel, "T"])
     # Each frame vector stands for `rate` frames of the spectrum.
-    repeated = graph.op("Unsqueeze", latents, graph.integers(3))
-    repeated = graph.op("Expand", repeated, graph.integers(1, 1, 1, rate))
-    repeated = graph.reshape(repeated, 1, config.input_channel, -1)
-    heard = graph.op("Concat", graph.swap(level), repeated, axis=1)
+    repeated = graph.op("Unsqueeze", graph.swap(latents), graph.integers(2))
+    repeated = graph.op("Expand", repeated, graph.integers(1, 1, rate, 1))
+    repeated = graph.reshape(repeated, 1, -1, config.input_channel)
+    heard = graph.op("Concat", level, repeated, axis=2)
     frames = backbone(layers.under("backbone"), heard, refiner.vocos_num_layers, refiner.kernel_size)
     graph.output("values", layers.linear(frames, "head"), [1, "F", 2 * bins])
     return graph

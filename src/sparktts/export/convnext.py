@@ -9,40 +9,40 @@ NORM_EPS = 1e-6
 SAME_RATE_GAIN = 3.0  # the published resampling block at ratio 1: main path and both skips are the input
 
 
-def backbone(layers: Layers, x: str, depth: int, kernel: int, condition: str | None = None) -> str:
-    """x: (B, C, T); condition: (1, D). Returns (B, T, dim)."""
+def backbone(layers: Layers, frames: str, depth: int, kernel: int, condition: str | None = None) -> str:
+    """frames: (1, T, C); condition: (1, D). Returns (1, T, dim)."""
     graph = layers.graph
-    frames = _norm(layers, graph.swap(layers.conv(x, "embed", kernel // 2)), "norm", condition)
-    x = graph.swap(frames)
+    # Not as a convolution: ONNX Runtime adds its terms up in another order when a window is short, and where a phase
+    # is made of the result, the last bit counts.
+    embedded = layers.conv_of_frames(frames, "embed", kernel)
+    x = graph.swap(_norm(layers, embedded, "norm", condition))
     for i in range(depth):
         x = _block(layers.under(f"convnext.{i}"), x, kernel, condition)
     return layers.layer_norm(graph.swap(x), "final_layer_norm", NORM_EPS)
 
 
 def stages(layers: Layers, frames: str, config: BackboneConfig) -> str:
-    """The resampling blocks at ratio 1, each with a short backbone. frames: (B, T, dim). Returns the same shape."""
+    """The resampling blocks at ratio 1, each with a short backbone. frames: (1, T, dim). Returns the same shape."""
     graph = layers.graph
     for i in range(len(config.sample_ratios)):
         tripled = graph.op("Mul", frames, graph.constant(SAME_RATE_GAIN))
         part = layers.under(f"downsample.{i}.1")
-        frames = backbone(part, graph.swap(tripled), config.sampling_block_layers, config.kernel_size)
+        frames = backbone(part, tripled, config.sampling_block_layers, config.kernel_size)
     return frames
 
 
 def feature_decoder(layers: Layers, frames: str, config: BackboneConfig, condition: str) -> str:
-    """The prenet. frames: (B, T, input_channels); condition: (1, condition_dim). Returns (B, T, out_channels)."""
+    """The prenet. frames: (1, T, input_channels); condition: (1, condition_dim). Returns (1, T, out_channels)."""
     graph = layers.graph
     frames = stages(layers, layers.linear(frames, "linear_pre"), config)
-    frames = backbone(
-        layers.under("vocos_backbone"), graph.swap(frames), config.vocos_num_layers, config.kernel_size, condition
-    )
+    frames = backbone(layers.under("vocos_backbone"), frames, config.vocos_num_layers, config.kernel_size, condition)
     frames = layers.linear(frames, "linear")
     return graph.op("Tanh", frames) if config.use_tanh_at_final else frames
 
 
 def semantic_encoder(layers: Layers, frames: str, config: BackboneConfig) -> str:
-    """Features to what is quantised. frames: (B, T, input_channels). Returns (B, T, out_channels)."""
-    whole = backbone(layers.under("encoder"), layers.graph.swap(frames), config.vocos_num_layers, config.kernel_size)
+    """Features to what is quantised. frames: (1, T, input_channels). Returns (1, T, out_channels)."""
+    whole = backbone(layers.under("encoder"), frames, config.vocos_num_layers, config.kernel_size)
     return layers.linear(stages(layers, whole, config), "project")
 
 
@@ -56,7 +56,7 @@ def _norm(layers: Layers, frames: str, name: str, condition: str | None) -> str:
 
 
 def _block(layers: Layers, x: str, kernel: int, condition: str | None) -> str:
-    """Depthwise convolution over time, then a pointwise network, added to the input. x: (B, dim, T)."""
+    """Depthwise convolution over time, then a pointwise network, added to the input. x: (1, dim, T)."""
     graph = layers.graph
     channels = len(layers.array("gamma"))
     mixed = graph.swap(layers.conv(x, "dwconv", kernel // 2, groups=channels))

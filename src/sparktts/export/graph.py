@@ -24,7 +24,7 @@ OPSET = 21
 MICROSOFT = "com.microsoft"
 IR_VERSION = 10
 # A checkpoint's tensor that is stored in another form has its own name with one of these behind it.
-TRANSPOSED, WIDENED, SCALES = "^T", "^float32", "^scales"
+TRANSPOSED, FRAMES, WIDENED, SCALES = "^T", "^frames", "^float32", "^scales"
 CONSTANT = "constant^"
 EXTERNAL_FROM = 1 << 20  # bytes; larger graphs keep their values in a file beside them
 APART_FROM, ALIGNMENT = 1 << 10, 64  # bytes; values that go there, and what their places are multiples of
@@ -189,6 +189,20 @@ class Layers:
         settings: dict[str, Any] = {"pads": [padding, padding], "dilations": [dilation], "strides": [stride]}
         return self.graph.op("Conv", x, self.tensor(f"{name}.weight"), *bias, group=groups, **settings)
 
+    def conv_of_frames(self, frames: str, name: str, kernel: int) -> str:
+        """A convolution of odd width over (1, T, C), as one product of each frame and its neighbours."""
+        graph, half = self.graph, kernel // 2
+        weight = self.array(f"{name}.weight")  # (out, in, kernel)
+        padded = graph.op("Pad", frames, graph.integers(0, half, 0, 0, half, 0))
+        shifted = []
+        for tap in range(kernel):
+            last = graph.integers(tap + 1 - kernel or INT64_MAX)
+            shifted.append(graph.op("Slice", padded, graph.integers(tap), last, graph.integers(1)))
+        flat = weight.transpose(2, 1, 0).reshape(-1, len(weight))
+        stored = graph.tensor(f"{self.prefix}{name}.weight{FRAMES}{kernel}", flat)
+        product = graph.op("MatMul", graph.op("Concat", *shifted, axis=2), stored)
+        return graph.op("Add", product, self.tensor(f"{name}.bias"))
+
     def layer_norm(self, x: str, name: str, epsilon: float) -> str:
         """Over the last axis."""
         gain, bias = self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias")
@@ -212,6 +226,9 @@ def read_tensors(path: Path) -> dict[str, Array]:
             form = BlockFormat(int(match[2]), int(match[3]))
             scales = numpy_helper.to_array(stored[match[1] + SCALES])
             found[match[1]] = dequantize(values, scales, scales.shape[1] * form.size, form)
+        elif match := re.fullmatch(rf"(.+){re.escape(FRAMES)}(\d+)", name):
+            taps = values.astype(np.float32).reshape(int(match[2]), -1, values.shape[1])
+            found[match[1]] = taps.transpose(2, 1, 0)
         elif name.endswith(TRANSPOSED):
             found[name.removesuffix(TRANSPOSED)] = values.T.astype(np.float32)
         else:

@@ -1,6 +1,6 @@
 """What the ONNX engine is worth on a processor: a table of its figures beside the published way, all from one run.
 
-    python -m benchmarks.cpu DIR --exported DIR.int4 DIR.int8 [--llama PYTHON] [--rows language_model memory rounding]
+    python -m benchmarks.cpu DIR --exported DIR.int4 DIR.int8 [--llama PYTHON] [--rows language_model decoder ...]
                              [--tokens 60] [--rounds 5] [--busy]
 
 DIR: a checkpoint of the official shapes (`python -m tests.seeded_checkpoint DIR --size full` writes one with random
@@ -39,6 +39,8 @@ TEXTS = (
     "今天天气很好，我们去公园吧。",
     "How far is what is computed from what the checkpoint says?",
 )
+SPOKEN = "The quick brown fox jumps over the lazy dog near the river."  # its budget is about 10 s
+SECONDS = 10  # of speech, in the rows that name no text
 SAMPLED = 150  # semantic tokens after each of them, sampled by the torch engine in fp32
 TOGETHER = 8
 
@@ -144,16 +146,92 @@ def llama_rows(run: Run, ours: float, weights: str) -> Iterator[Row]:
     yield Row(f"- {weights} against it", f"{ours / statistics.median(theirs):.2f} x", "1.0 x", "1.2 x")
 
 
+def decoder(run: Run) -> Iterator[Row]:
+    """Tokens to waveform: 10 s at once in windows, against the torch engine."""
+    codecs = {"PyTorch": codec_of(run.model, "torch"), **{weights_of(p): codec_of(p, "onnx") for p in run.exported}}
+    times: dict[str, list[float]] = {name: [] for name in codecs}
+    for number in range(run.rounds + 1):
+        for name, codec in codecs.items():
+            took = decode_seconds(codec, SECONDS * 50, run.clock)
+            if number:  # the first round reads the weights
+                times[name].append(took)
+    for name, taken in times.items():
+        yield Row(f"waveform decoder, {name}", f"RTF {statistics.median(taken) / SECONDS:.3f}")
+        if name != "PyTorch":
+            against = f"{ratio(taken, times['PyTorch']):.2f} x its time"
+            yield Row("- against PyTorch", against, "0.75 x", "below fp32's arithmetic floor")
+
+
+def whole(run: Run) -> Iterator[Row]:
+    """Text to waveform, one utterance of about 10 s: against generate() in fp32 and one decode by PyTorch."""
+    from sparktts import ReadingOptions
+
+    tts = speaker_of(run.exported[0])
+    voice, unchecked = cached_voice(tts), ReadingOptions(checks=False)
+    tts.say("Hi.", voice=voice, reading=unchecked)  # reads the weights
+    options: Any = SimpleNamespace(model=run.model, device="cpu", dtype="fp32")
+    theirs, codec = their_decoder(options, run.clock), codec_of(run.model, "torch")
+    decode_seconds(codec, 50, run.clock)
+    ours, published = [], []
+    for number in range(max(1, run.rounds // 2)):
+        started = run.clock()
+        audio = tts.say(SPOKEN, voice=voice, seed=number, reading=unchecked)
+        ours.append((run.clock() - started) / audio.duration)
+        tokens = round(audio.duration * 50)
+        # Without the prompt's pass, which the published way needs too.
+        published.append((theirs(1, tokens) + decode_seconds(codec, tokens, run.clock)) / audio.duration)
+    weights = weights_of(run.exported[0])
+    yield Row("whole path, transformers fp32 and PyTorch", f"RTF {statistics.median(published):.2f}")
+    yield Row(f"whole path, {weights}", f"RTF {statistics.median(ours):.2f}")
+    yield Row("- against the published way", f"{ratio(published, ours):.1f} x", "5 x", "7 x")
+
+
+def first_audio(run: Run) -> Iterator[Row]:
+    """Streaming in a voice that is known already: what comes before the first sound, part by part, and that sound."""
+    from sparktts import ReadingOptions, streaming
+
+    from .streaming import model_parts, window_seconds
+
+    tts = speaker_of(run.exported[0])
+    voice, unchecked = cached_voice(tts), ReadingOptions(checks=False)
+    tts.say("Hi.", voice=voice, reading=unchecked)
+    parts, ahead, new = model_parts(tts, voice), streaming.LOOK_AHEAD, streaming.FIRST_WINDOW
+    window = window_seconds(tts, voice, new, ahead)
+    firsts = []
+    for number in range(run.rounds):
+        with tts.stream("The quick brown fox.", voice=voice, seed=number, reading=unchecked) as stream:
+            next(iter(stream))
+        firsts.append(stream.figures.first_sound or 0.0)
+    yield Row("prefill of the prompt", milliseconds(parts.prefill))
+    yield Row(
+        f"time of {ahead} + {new} tokens, at {1 / parts.token:.1f} tokens/s", milliseconds((ahead + new) * parts.token)
+    )
+    yield Row(f"the first window, {ahead + new} tokens", milliseconds(window))
+    allowed = parts.prefill + (ahead + new) * parts.token + window
+    yield Row("first audio, streaming, low-latency", milliseconds(statistics.median(firsts)), milliseconds(allowed))
+
+
 def memory(run: Run) -> Iterator[Row]:
-    """Peak memory of a process with the language model alone."""
-    for path in run.exported:
-        command = [sys.executable, "-m", "benchmarks.cpu", str(run.model), "--exported", str(path)]
-        done = subprocess.run(
-            [*command, "--one", "language_model_memory"], capture_output=True, text=True, check=True, cwd=ROOT
-        )
-        found = json.loads(done.stdout.splitlines()[-1])
+    """Peak memory of processes of their own: the language model alone, and the whole in a cached voice."""
+    for number, path in enumerate(run.exported):
+        found = alone("language_model_memory", run, path)
         value = f"{found['alone']:.0f} MB, {found['together']:.0f} MB with {TOGETHER} sequences"
         yield Row(f"peak memory of the language model, {weights_of(path)}", value)
+        found = alone("whole_memory", run, path)
+        targets = ("1.2 GB", "0.8 GB") if number == 0 else ()
+        yield Row(
+            f"peak memory, {weights_of(path)}, cached voice, {found['seconds']:.0f} s",
+            f"{found['peak']:.0f} MB",
+            *targets,
+        )
+
+
+def alone(part: str, run: Run, path: Path) -> dict[str, float]:
+    """What a part measures in a new process."""
+    command = [sys.executable, "-m", "benchmarks.cpu", str(run.model), "--exported", str(path), "--one", part]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def language_model_memory(run: Run) -> dict[str, float]:
@@ -164,6 +242,15 @@ def language_model_memory(run: Run) -> dict[str, float]:
     alone = peak_megabytes()
     decoder(TOGETHER, 500)
     return {"alone": alone, "together": peak_megabytes()}
+
+
+def whole_memory(run: Run) -> dict[str, float]:
+    """Megabytes after one utterance in a voice that is known already."""
+    from sparktts import ReadingOptions
+
+    tts = speaker_of(run.exported[0])
+    audio = tts.say(SPOKEN, voice=cached_voice(tts), seed=1, reading=ReadingOptions(checks=False))
+    return {"peak": peak_megabytes(), "seconds": audio.duration}
 
 
 def rounding(run: Run) -> Iterator[Row]:
@@ -202,10 +289,47 @@ def onnx_language_model(path: Path) -> Any:
     return load_engine(Checkpoint.open(path), "onnx").language_model
 
 
+def codec_of(path: Path, engine: str) -> Any:
+    from sparktts.checkpoint.layout import Checkpoint
+    from sparktts.engine import load_engine
+
+    return load_engine(Checkpoint.open(path), engine).codec
+
+
+def decode_seconds(codec: Any, tokens: int, clock: Callable[[], float]) -> float:
+    """Of one utterance of random tokens, in the windows that `say` decodes."""
+    import numpy as np
+
+    from sparktts.windows import decode_in_windows
+
+    semantic = np.random.default_rng(0).integers(0, 4096, tokens)
+    started = clock()
+    decode_in_windows(codec, semantic, np.arange(32))
+    return clock() - started
+
+
+def speaker_of(path: Path) -> Any:
+    from sparktts import SparkTTS
+
+    return SparkTTS.from_pretrained(path, engine="onnx")
+
+
+def cached_voice(tts: Any) -> Any:
+    """A voice whose tokens are known, as one from a file."""
+    from sparktts.voice import Provenance, Voice
+
+    provenance = Provenance(kind="created", created=Provenance.now())
+    return Voice(tuple(range(32)), tts.engine.codec.fingerprint, provenance)
+
+
 def weights_of(path: Path) -> str:
     """int4, int8 or fp32, as the export's manifest says."""
     weights: str = json.loads((path / "onnx" / "manifest.json").read_text())["weights"]
     return weights
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.0f} ms"
 
 
 def per_second(rates: list[float]) -> str:
@@ -236,11 +360,17 @@ def use_one_thread() -> None:
 # Groups of rows, in the order of the table; each loads what it needs and lets go of it afterwards.
 ROWS: dict[str, Callable[[Run], Iterator[Row]]] = {
     "language_model": language_model,
+    "decoder": decoder,
+    "whole": whole,
+    "first_audio": first_audio,
     "memory": memory,
     "rounding": rounding,
 }
 # What must run in a process of its own.
-ALONE: dict[str, Callable[[Run], dict[str, float]]] = {"language_model_memory": language_model_memory}
+ALONE: dict[str, Callable[[Run], dict[str, float]]] = {
+    "language_model_memory": language_model_memory,
+    "whole_memory": whole_memory,
+}
 
 if __name__ == "__main__":
     main()

@@ -35,7 +35,7 @@ from sparktts.train.options import parse_options  # noqa: E402
 from sparktts.train.run import Run, launch, load_checkpoint  # noqa: E402
 
 from ..cli.runner import run as run_cli  # noqa: E402
-from .corpus import DECODERS, REFINER, MelFeatures, codec_values, write_corpus  # noqa: E402
+from .corpus import DECODERS, REFINER, MelFeatures, codec_model, codec_values, write_corpus  # noqa: E402
 
 Make = Callable[..., CodecTrainer]
 
@@ -110,7 +110,7 @@ def test_the_discriminators_learn_while_the_generator_stands_still(make: Make) -
 
 
 def test_the_generator_deceives_discriminators_that_stand_still(make: Make) -> None:
-    others = dict.fromkeys(("mel", "features", "quantizer", "speaker", "postnet"), 0.0)
+    others = dict.fromkeys(("mel", "features", "quantizer", "spread", "speaker", "postnet"), 0.0)
     losses = {**others, "adversarial": 1.0}
     trainer = make("vocos", losses=losses, optimizer={"rate": 5e-3}, discriminators={"start": 0})
     assert trainer.discriminators is not None
@@ -152,6 +152,18 @@ def test_a_run_that_broke_off_goes_on_bit_for_bit(make: Make, tmp_path: Path, de
         assert all(torch.equal(expected[key], found[key]) for key in expected), name
     for split in ("train", "validation"):
         assert metrics(tmp_path / "broken", split) == metrics(tmp_path / "whole", split)
+
+
+def test_stages_of_resampling_may_be_left_out(make: Make, tmp_path: Path, mini: Path) -> None:
+    model = codec_model()
+    for part in ("encoder", "prenet", "postnet"):
+        model[part] = {**model[part], "sample_ratios": []}
+    trainer = make(run={"steps": 1}, model=model)
+    assert not [name for name, _ in trainer.model.named_parameters() if "downsample" in name]
+    trainer.fit()
+    codec = TorchCodec(Checkpoint.open_codec(export(tmp_path / "run", tmp_path / "model")))
+    assert codec.context < TorchCodec(Checkpoint.open_codec(mini)).context
+    assert codec.decode(np.zeros(3, np.int64), np.zeros(8, np.int64))[0].shape == (960,)
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -286,6 +298,16 @@ def test_cached_features_are_those_computed(make: Make, tmp_path: Path) -> None:
     assert files
     make(out="c", features={"cache": str(tmp_path / "kept")})
     assert files == {path: path.stat().st_mtime_ns for path in files}
+
+
+def test_pitch_is_kept_for_later_runs(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = make("source_filter", "a").segments.read(1)
+    kept = make("source_filter", "b", data={"pitch_cache": str(tmp_path / "kept")}).segments.read(1)
+    monkeypatch.setattr("sparktts.train.codec.segments.pitch_track", lambda *_: pytest.fail("computed again"))
+    later = make("source_filter", "c", data={"pitch_cache": str(tmp_path / "kept")}).segments.read(1)
+    for batch in (kept, later):
+        assert torch.equal(fresh.log_f0, batch.log_f0)  # type: ignore[arg-type]
+        assert torch.equal(fresh.voiced, batch.voiced)  # type: ignore[arg-type]
 
 
 def test_a_refiner_is_added_to_a_trained_decoder_and_learns(make: Make, tmp_path: Path) -> None:

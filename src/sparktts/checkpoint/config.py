@@ -145,8 +145,8 @@ class BackboneConfig:
 
     @classmethod
     def read(cls, part: Section) -> BackboneConfig:
-        ratios = part.integers("sample_ratios", (1, 1))
-        if set(ratios) != {1}:
+        ratios = part.integers("sample_ratios", (1, 1), least=0)
+        if set(ratios) - {1}:
             raise part.error(
                 "sample_ratios",
                 f"is {list(ratios)}, but only ratios of 1 are supported: no published checkpoint resamples",

@@ -38,11 +38,11 @@ class Section:
         return self._integer(key, self._get(key, default), low, high)
 
     def integers(
-        self, key: str, default: tuple[int, ...] = _MISSING, *, low: int = 1, high: int = MAX_DIMENSION
+        self, key: str, default: tuple[int, ...] = _MISSING, *, low: int = 1, high: int = MAX_DIMENSION, least: int = 1
     ) -> tuple[int, ...]:
         value = self._get(key, default)
-        if not isinstance(value, list | tuple) or not 1 <= len(value) <= 64:
-            raise self.error(key, f"must be a list of 1 to 64 whole numbers, not {_kind(value)}")
+        if not isinstance(value, list | tuple) or not least <= len(value) <= 64:
+            raise self.error(key, f"must be a list of {least} to 64 whole numbers, not {_kind(value)}")
         return tuple(self._integer(f"{key}[{i}]", item, low, high) for i, item in enumerate(value))
 
     def number(self, key: str, default: float = _MISSING, *, low: float = 0.0, high: float = 1e9) -> float:

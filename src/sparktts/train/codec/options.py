@@ -19,7 +19,8 @@ class DataOptions:
     same speaker, drawn at random, where there is one.
     reference_augment: share of the references that are made worse: echo, noise, a narrower band, cut-off peaks; with
     it, those from another clip are a piece of it, 2 s or more.
-    cache_mb: memory for decoded clips; loaders: threads that read ahead.
+    cache_mb: memory for decoded clips; pitch_cache: folder in which their pitch is kept, for all processes and runs;
+    loaders: threads that read ahead.
     """
 
     shards: Path
@@ -32,6 +33,7 @@ class DataOptions:
     reference_augment: float = bounded(0.0, low=0, high=1)
     batch: int = bounded(16, low=1)
     cache_mb: int = bounded(1000, low=0)
+    pitch_cache: Path | None = None
     loaders: int = bounded(1, low=1, high=64)
 
 

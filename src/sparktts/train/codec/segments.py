@@ -23,7 +23,7 @@ from ...data.audio_source import open_audio
 from ...data.schema import Clip
 from ...data.shards import read_shards, source_folder
 from ...errors import OptionError
-from ..features.cache import ClipFeatures
+from ..features.cache import ClipFeatures, clip_file, keep
 from ..run import Run
 from .degrade import degraded, shortened
 from .options import DataOptions
@@ -61,10 +61,16 @@ class Needs:
 
 
 class Recordings:
-    """Clips by index: volume-normalised samples and pitch, as many kept in memory as there is room for."""
+    """Clips by index: volume-normalised samples, as many kept in memory as there is room for, and pitch.
 
-    def __init__(self, clips: Sequence[Clip], root: Path, hop: int, cache_mb: int) -> None:
+    pitch_folder: where the pitch is kept for other processes and runs, None: nowhere.
+    """
+
+    def __init__(
+        self, clips: Sequence[Clip], root: Path, hop: int, cache_mb: int, pitch_folder: Path | None = None
+    ) -> None:
         self.clips, self.root, self.hop = list(clips), root, hop
+        self._pitch_folder = pitch_folder
         self._room = cache_mb << 20
         self._audio: dict[int, npt.NDArray[np.int16]] = {}
         self._pitch: dict[int, tuple[Samples, Samples]] = {}
@@ -84,10 +90,20 @@ class Recordings:
         return short.astype(np.float32) / np.float32(32767)
 
     def pitch(self, index: int) -> tuple[Samples, Samples]:
-        """Natural logarithm of F0 in Hz, and voicing, of every token's centre."""
+        """Natural logarithm of F0 in Hz, and voicing, of every token's centre. Raises CheckpointError, AudioError."""
         if index not in self._pitch:
-            self._pitch[index] = pitch_track(self.samples(index), self.hop)
+            self._pitch[index] = self._read_pitch(index)
         return self._pitch[index]
+
+    def _read_pitch(self, index: int) -> tuple[Samples, Samples]:
+        path = None if self._pitch_folder is None else clip_file(self._pitch_folder, self.clips[index])
+        if path is not None and path.exists():
+            log_f0, voiced = np.load(path)
+            return log_f0, voiced
+        track = pitch_track(self.samples(index), self.hop)
+        if path is not None:
+            keep(path, np.stack(track))
+        return track
 
     def tokens(self, index: int) -> int:
         """Tokens of a clip, by its duration."""

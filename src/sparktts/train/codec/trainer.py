@@ -135,12 +135,13 @@ class CodecTrainer:
             heard = ClipFeatures(root, source, encoder, run.device)
             held_heard = ClipFeatures(held_root, source, encoder, run.device)
             heard.fill(run, clips)
-        recordings = Recordings(clips, root, config.hop, options.data.cache_mb)
-        segments = Segments(run, recordings, options.data, needs, heard)
+        data, kept = options.data, options.data.pitch_cache
+        recordings = Recordings(clips, root, config.hop, data.cache_mb, kept)
+        segments = Segments(run, recordings, data, needs, heard)
         validation = None
         if held:
-            held_recordings = Recordings(held, held_root, config.hop, options.data.cache_mb)
-            validation = Validation(run, held_recordings, held_heard, options.data.reference_seconds)
+            held_recordings = Recordings(held, held_root, config.hop, data.cache_mb, kept)
+            validation = Validation(run, held_recordings, held_heard, data.reference_seconds)
         trainer = cls(run, options, model, segments, validation)
         trainer.announce()
         return trainer

@@ -63,14 +63,14 @@ class ClipFeatures:
         # Rounded even if not kept: what a training sees must not depend on the cache.
         rounded = features.astype(np.float16)
         if path is not None:
-            self._keep(path, rounded)
+            keep(path, rounded)
         return rounded
 
     def path(self, clip: Clip) -> Path | None:
         """Where a clip's features are, once they have been asked for."""
         if self.folder is None:
             return None
-        return self.folder / (hashlib.sha256(f"{clip.id}\n{clip.audio}".encode()).hexdigest()[:24] + ".npy")
+        return clip_file(self.folder, clip)
 
     def fill(self, run: Run, clips: Sequence[Clip]) -> None:
         """Computes what is missing, each process its share; clips that cannot be read are left out and told.
@@ -88,13 +88,20 @@ class ClipFeatures:
                 run.say(f"Listened to {count} of {len(missing)} clips.")
         run.barrier()
 
-    def _keep(self, path: Path, features: Features) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as temporary, temporary.open("wb") as file:
-                np.save(file, features)
-        except OSError as error:
-            raise CheckpointError(
-                f"'{path.parent}' cannot be written ({error.strerror or error}): make room and run the same command "
-                "again; what is there is kept."
-            ) from None
+
+def clip_file(folder: Path, clip: Clip) -> Path:
+    """Where something that is computed of a clip is kept."""
+    return folder / (hashlib.sha256(f"{clip.id}\n{clip.audio}".encode()).hexdigest()[:24] + ".npy")
+
+
+def keep(path: Path, values: npt.NDArray[Any]) -> None:
+    """Writes an array whole or not at all. Raises CheckpointError when the disk is full."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.save(file, values)
+    except OSError as error:
+        raise CheckpointError(
+            f"'{path.parent}' cannot be written ({error.strerror or error}): make room and run the same command "
+            "again; what is there is kept."
+        ) from None

@@ -79,8 +79,9 @@ def home(tmp_path: Path, mini: Path, clip_16k: Path, clip_24k: Path, monkeypatch
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md", "docs/text.md"])
-def test_the_python_examples_run(page: str, home: Path) -> None:
+def test_the_python_examples_run(page: str, home: Path, exported: Path) -> None:
     """As one program, from top to bottom; what they save is there."""
+    shutil.copytree(exported, home / "spark-int4", copy_function=os.link)
     program = "\n".join(blocks(page, "python"))
     names: dict[str, Any] = {"__name__": "__main__"}
     for number, block in enumerate(blocks(page, "python"), start=1):

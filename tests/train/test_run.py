@@ -6,6 +6,9 @@ import errno
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -269,6 +272,44 @@ def test_launch_with_two_processes_gives_the_first_ones_result_and_errors_as_the
     assert launch(options(tmp_path, devices=2), told, "two") == "two 2 [0.0, 1.0] 0.5"
     with pytest.raises(OptionError, match=r"^A sentence of a process\.$"):
         launch(options(tmp_path, devices=2), told, "wrong")
+
+
+STOPPABLE = """
+import sys, time
+from pathlib import Path
+import torch
+from sparktts.train.options import RunOptions
+from sparktts.train.run import Run, launch
+
+def body(run):
+    def step(number):
+        time.sleep(0.05)
+        Path(sys.argv[1], f"began-{run.rank}").touch()
+        return {"loss": 1.0}
+    return run.fit({"layer": torch.nn.Linear(1, 1)}, step, quiet=True)
+
+if __name__ == "__main__":
+    print(launch(RunOptions(Path(sys.argv[1]), 100000, accelerator="cpu", devices=2), body))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of other systems")
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_first_process_alone_stops_all_cleanly(tmp_path: Path, kind: signal.Signals) -> None:
+    program = tmp_path / "stoppable.py"
+    program.write_text(STOPPABLE)
+    out = tmp_path / "out"
+    running = subprocess.Popen([sys.executable, str(program), str(out)], stdout=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not all((out / f"began-{rank}").exists() for rank in (0, 1)) and time.monotonic() < end:
+        time.sleep(0.1)
+    running.send_signal(kind)
+    printed, _ = running.communicate(timeout=60)
+    assert running.returncode == 0
+    last = int(printed.split()[-1])
+    assert 0 < last < 100000
+    assert (out / "checkpoints" / f"step-{last}.pt").exists()
 
 
 def test_missing_devices_are_one_sentence(tmp_path: Path) -> None:

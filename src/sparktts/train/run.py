@@ -31,6 +31,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import multiprocessing
 import os
 import pickle
 import random
@@ -85,11 +86,47 @@ def launch(options: RunOptions, body: Callable[..., Result], *args: Any, config:
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "result"
         try:
-            result = _fabric(options).launch(_Entry(options, config, body, args, kept))
+            with _stopped_together():
+                result = _fabric(options).launch(_Entry(options, config, body, args, kept))
         except ProcessRaisedException as error:
             raise _original(error) from None
         # Not through the launcher's pipe, which blocks when a result is large.
         return cast(Result, pickle.loads(kept.read_bytes()) if kept.exists() else result)
+
+
+@contextmanager
+def _stopped_together() -> Iterator[None]:
+    """A signal that asks this process alone to stop is passed on to those that it has started; they end cleanly.
+
+    A training in this process has handlers of its own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = False
+
+    def handle(number: int, frame: Any) -> None:
+        nonlocal asked
+        children = multiprocessing.active_children()
+        if asked or not children:
+            raise KeyboardInterrupt
+        asked = True
+        for child in children:
+            child.terminate()  # which they take for a wish to stop, however often it comes
+
+    with _handled(handle, signal.SIGINT, signal.SIGTERM):
+        yield
+
+
+@contextmanager
+def _handled(handle: Callable[[int, Any], None], *kinds: signal.Signals) -> Iterator[None]:
+    """Signals go to `handle` in this block."""
+    before = [signal.signal(kind, handle) for kind in kinds]
+    try:
+        yield
+    finally:
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler)
 
 
 class _Entry:
@@ -477,13 +514,8 @@ class Run:
             self.stop()
             self.say("Finishing this step, then saving (again to leave at once).")
 
-        kinds = (signal.SIGINT, signal.SIGTERM)
-        before = [signal.signal(kind, handle) for kind in kinds]
-        try:
+        with _handled(handle, signal.SIGINT, signal.SIGTERM):
             yield
-        finally:
-            for kind, handler in zip(kinds, before, strict=True):
-                signal.signal(kind, handler)
 
     @contextmanager
     def _progress(self, first: int, quiet: bool) -> Iterator[_Progress]:

@@ -2,7 +2,8 @@
 
     python -m benchmarks.roundtrip MODEL FOLDER OUT [--features FILE --layers 3,5] [--limit 12]
 
-Prints STOI (with pystoi) and the speed of both ways. --features: hear through another encoder than the model's own.
+Prints STOI and PESQ (with pystoi, pesq) and the speed of both ways. --features: hear through another encoder than the
+model's own.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from sparktts.audio.write import write_audio
 from sparktts.checkpoint.layout import Checkpoint
 from sparktts.engine import load_engine
 from sparktts.engine.base import Codec, Tokens
-from sparktts.train.codec.validation import stoi
+from sparktts.train.codec.quality import measures
 from sparktts.windows import decode_in_windows
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
@@ -65,7 +66,8 @@ def main() -> None:
         paths = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, args.limit).round().astype(int))]
     args.out.mkdir(parents=True, exist_ok=True)
     seconds = encoding = decoding = 0.0
-    scores, used = [], set()
+    scores: dict[str, list[float]] = {}
+    used: set[int] = set()
     for path in paths:
         samples = normalize_volume(read_audio(path, codec.sample_rate))
         began = time.perf_counter()
@@ -78,13 +80,13 @@ def main() -> None:
         seconds += len(samples) / codec.sample_rate
         used.update(semantic.tolist())
         write_audio(args.out / f"{path.stem}.wav", made, codec.sample_rate, metadata={"comment": SYNTHETIC_NOTICE})
-        if (score := stoi(samples[: len(made)], made[: len(samples)], codec.sample_rate)) is not None:
-            scores.append(score)
+        for name, value in measures(samples[: len(made)], made[: len(samples)], codec.sample_rate).items():
+            scores.setdefault(name, []).append(value)
     print(describe())
     found = {
         "recordings": len(paths),
         "seconds": round(seconds, 1),
-        "stoi": round(float(np.mean(scores)), 3) if scores else None,
+        **{name: round(float(np.mean(values)), 3) for name, values in scores.items()},
         "tokens_used": len(used),
         "encode_rtf": round(encoding / seconds, 3),
         "decode_rtf": round(decoding / seconds, 3),

@@ -13,18 +13,27 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+F = torch.nn.functional
 pytest.importorskip("lightning_fabric")
 pytest.importorskip("tensorboard")
 pytest.importorskip("pyarrow")
 
 from sparktts.audio.mel import MelSpectrogram  # noqa: E402
 from sparktts.audio.samples import Samples  # noqa: E402
+from sparktts.checkpoint.aligner import AlignerConfig  # noqa: E402
 from sparktts.checkpoint.layout import Checkpoint  # noqa: E402
+from sparktts.engine.torch.aligner import Aligner, AlignerNetwork  # noqa: E402
 from sparktts.engine.torch.codec import TorchCodec  # noqa: E402
 from sparktts.errors import CheckpointError, OptionError  # noqa: E402
+from sparktts.train.aligner import export as export_aligner  # noqa: E402
 from sparktts.train.codec.discriminators import Discriminators  # noqa: E402
 from sparktts.train.codec.export import export  # noqa: E402
-from sparktts.train.codec.losses import adversarial_loss, discriminator_loss, mel_spectrogram  # noqa: E402
+from sparktts.train.codec.losses import (  # noqa: E402
+    adversarial_loss,
+    discriminator_loss,
+    mel_spectrogram,
+    phoneme_loss,
+)
 from sparktts.train.codec.model import SyncedBatchNorm  # noqa: E402
 from sparktts.train.codec.options import CodecTraining, DiscriminatorOptions  # noqa: E402
 from sparktts.train.codec.quantizing import unevenness  # noqa: E402
@@ -96,6 +105,47 @@ def test_the_losses_fall(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert 0 < checked["mel"] < 2
     assert -1 <= checked["speaker_cosine"] <= 1
     assert any((tmp_path / "run" / "tensorboard").iterdir())
+
+
+def write_aligner(folder: Path, features: str | None = None) -> Path:
+    """A recogniser with random weights, which listens to as many values as `MelFeatures` gives."""
+    torch.manual_seed(0)
+    config = AlignerConfig(MelFeatures.dim, ("a", "b", "c"), width=16, kernel=3, features=features)
+    network = AlignerNetwork(config)
+    torch.nn.init.normal_(network.head.weight)
+    export_aligner(folder, config, network)
+    return folder
+
+
+def test_tokens_come_to_keep_what_a_recogniser_hears(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparktts.train.codec.trainer.open_encoder", lambda *_: MelFeatures())
+    aligner = write_aligner(tmp_path / "aligner")
+    others = dict.fromkeys(("mel", "quantizer", "spread", "speaker", "postnet"), 0.0)
+    run, losses = {"steps": 24, "validate_every": 100, "save_every": 100}, {**others, "phonemes": 10.0}
+    trainer = make(run=run, aligner=str(aligner), losses=losses, optimizer={"rate": 2e-3}, data={"batch": 5})
+    before = {name: value.clone() for name, value in trainer.aligner.state_dict().items()}  # type: ignore[union-attr]
+    trainer.fit()
+    heard = [line["phonemes"] for line in metrics(tmp_path / "run")]
+    assert np.mean(heard[-5:]) < 0.8 * np.mean(heard[:5])
+    after = trainer.aligner.state_dict()  # type: ignore[union-attr]
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert not [name for name in trainer.model.state_dict() if "aligner" in name]
+
+
+def test_features_that_are_the_same_sound_the_same_to_a_recogniser(tmp_path: Path) -> None:
+    network = Aligner.load(write_aligner(tmp_path / "aligner")).network
+    features = torch.randn(2, MelFeatures.dim, 20)
+    network.requires_grad_(False)
+    assert float(phoneme_loss(network, features, features)) == pytest.approx(0, abs=1e-6)
+    assert float(phoneme_loss(network, features, features + 1)) > 1e-3
+
+
+def test_a_recogniser_of_other_features_is_refused(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparktts.train.codec.trainer.open_encoder", lambda *_: MelFeatures())
+    with pytest.raises(CheckpointError, match="features of another encoder"):
+        make(aligner=str(write_aligner(tmp_path / "aligner", features="others")))
 
 
 def test_the_discriminators_learn_while_the_generator_stands_still(make: Make) -> None:
@@ -351,12 +401,28 @@ def test_before_they_are_quantised_vectors_are_those_of_the_frames(make: Make) -
     trainer = make(quantizer_warmup=2)
     quantizer, frames = trainer.model.quantizer, torch.randn(1, 32, 20)
     free, bound = quantizer.learn(frames, continuous=True), quantizer.learn(frames)
-    assert torch.equal(free.vectors, quantizer.out_project(quantizer.in_project(frames)))
+    directions = F.normalize(quantizer.in_project(frames), dim=1)
+    assert torch.allclose(F.normalize(free.latent, dim=1), directions, atol=1e-6)
+    assert torch.equal(free.vectors, quantizer.out_project(free.latent))
     assert not torch.allclose(free.vectors, bound.vectors)
     assert torch.equal(free.tokens, bound.tokens)
     losses = [float(trainer.train_step(step)["quantizer"]) for step in (1, 2, 3)]
     assert losses[:2] == [0, 0]
     assert losses[2] > 0
+
+
+def test_entries_that_are_found_by_direction_keep_their_length_and_frames_take_it(make: Make) -> None:
+    quantizer = make().model.quantizer
+    assert quantizer.by_direction
+    before = quantizer.codebook.weight.detach().norm(dim=1)
+    frames = 1000 * torch.randn(1, 32, 20)
+    found = quantizer.learn(frames)
+    assert torch.allclose(found.latent.norm(dim=1)[0], before[found.tokens[0]], rtol=1e-4)
+    assert float(found.loss.detach()) < 4 * (0.25 + 2.0)  # however long the frames are
+    found.loss.backward()
+    along = (quantizer.codebook.weight.grad * quantizer.codebook.weight).sum(dim=1)
+    assert float(quantizer.codebook.weight.grad.abs().max()) > 1e-4
+    assert float(along.detach().abs().max()) < 1e-5
 
 
 def test_dead_entries_move_to_where_frames_are(make: Make) -> None:

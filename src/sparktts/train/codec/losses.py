@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...audio.mel import MelSpectrogram
+from ...engine.torch.aligner import AlignerNetwork
 
 MEL_FLOOR = 1e-5
 # Mel bands of the resolutions: about one for six samples of the window, as in Descript's codec (arXiv 2306.06546).
@@ -55,6 +56,18 @@ def mel_distance(real: Tensor, fake: Tensor, mels: Sequence[MelSpectrogram]) -> 
         b = mel_spectrogram(mel, fake).clamp(min=MEL_FLOOR).log10()
         total = total + F.l1_loss(b, a)
     return total
+
+
+def phoneme_loss(aligner: AlignerNetwork, real: Tensor, rebuilt: Tensor) -> Tensor:
+    """What a recogniser no longer hears in rebuilt features: divergence of its outputs from those on the real ones.
+
+    real, rebuilt: (B, dim, T). Nats, mean of the frames.
+    """
+    lengths = torch.full((len(real),), real.shape[2], device=real.device)
+    with torch.no_grad():
+        expected = aligner(real.float().transpose(1, 2), lengths)
+    heard = aligner(rebuilt.float().transpose(1, 2), lengths)
+    return F.kl_div(heard, expected, reduction="none", log_target=True).sum(dim=-1).mean()
 
 
 def discriminator_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]]) -> Tensor:

@@ -39,6 +39,7 @@ class Made(NamedTuple):
     quantized: Quantized | None
     global_tokens: Tensor  # (B, token_num)
     similarity: Tensor | None  # cosine of x-vector and d-vector
+    features: Tensor | None = None  # (B, dim, S), rebuilt by the postnet
 
 
 class CodecModel(nn.Module):
@@ -138,15 +139,16 @@ class CodecModel(nn.Module):
         d_vector = voices.project(vectors.transpose(1, 2).flatten(1))
         condition = x_vector if continuous else d_vector
         latent = self.prenet(quantized.vectors, condition)
+        rebuilt = self.postnet(latent).float()
         losses = {
             "quantizer": quantized.loss,
             "spread": quantized.spread,
             "speaker": F.mse_loss(d_vector.float(), x_vector.detach().float()),
-            "postnet": F.mse_loss(self.postnet(latent).float(), batch.features),
+            "postnet": F.mse_loss(rebuilt, batch.features),
         }
         wave = self._wave(latent + condition.unsqueeze(-1), batch, losses)
         similarity = F.cosine_similarity(x_vector.detach().float(), d_vector.detach().float()).mean()
-        return Made(wave, losses, quantized, global_tokens, similarity)
+        return Made(wave, losses, quantized, global_tokens, similarity, rebuilt)
 
     def _from_tokens(self, batch: Batch) -> Made:
         assert batch.semantic is not None

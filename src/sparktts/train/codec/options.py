@@ -58,7 +58,8 @@ class OptimizerOptions:
 class LossOptions:
     """Weights of the losses; 0 leaves one out. mel_windows: STFT windows of the mel loss, in samples.
 
-    spread keeps all dimensions of the codebook in use; the published training has no such loss.
+    spread keeps all dimensions of the codebook in use, phonemes keeps what is said in the tokens (with `aligner`); the
+    published training has neither.
     """
 
     mel: float = bounded(15.0, low=0)
@@ -66,6 +67,7 @@ class LossOptions:
     features: float = bounded(1.0, low=0)
     quantizer: float = bounded(1.0, low=0)
     spread: float = bounded(0.1, low=0)
+    phonemes: float = bounded(5.0, low=0)
     speaker: float = bounded(1.0, low=0)
     postnet: float = bounded(1.0, low=0)
     f0: float = bounded(1.0, low=0)
@@ -94,6 +96,7 @@ class CodecTraining:
 
     stage: `all`, or `decoder`: encoder, quantisers and tokens stay as they are, tokens come from the shards.
     features: what hears the speech; null: the model of init_from; without `cache` it hears every batch anew.
+    aligner: what `sparktts train aligner` made on the same features; the tokens are then to keep the phonemes.
     init_from: a checkpoint to go on from. model: section `audio_tokenizer` of BiCodec/config.yaml, merged over that of
     init_from; parts whose configuration differs start untrained.
     speaker_warmup: steps during which the continuous x-vector is the condition; quantizer_warmup: steps before the
@@ -103,6 +106,7 @@ class CodecTraining:
     run: RunOptions
     data: DataOptions
     features: EncoderOptions | None = None
+    aligner: Path | None = None
     model: dict[str, Any] = field(default_factory=dict)
     stage: Literal["all", "decoder"] = "all"
     init_from: Path | None = None
@@ -117,5 +121,7 @@ class CodecTraining:
             raise ValueError("give `model`, the codec's dimensions, or `init_from`, a checkpoint")
         if self.init_from is None and self.stage == "decoder":
             raise ValueError("`stage: decoder` needs `init_from`, the checkpoint whose tokens stay")
+        if self.aligner is not None and self.stage == "decoder":
+            raise ValueError("`aligner` is for the tokens, which `stage: decoder` leaves as they are")
         if self.init_from is None and self.features is None:
             raise ValueError("give `features`, the encoder that hears the speech, or `init_from`, a checkpoint")

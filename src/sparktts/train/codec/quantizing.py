@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -39,18 +40,25 @@ class LearningQuantizer(SemanticQuantizer):
         self.register_buffer("cluster_size", torch.zeros(config.codebook_size))
 
     def learn(self, z: Tensor, continuous: bool = False) -> Quantized:
-        """z: (B, input_dim, T). The loss pulls frames to their entries, and entries to their frames.
+        """z: (B, input_dim, T). The loss pulls frames to their entries, and entries to their frames; where entries are
+        found by direction, as if all values varied by 1.
 
         continuous: the vectors are those of the frames themselves, which no entry draws near yet.
         """
         latent = self.in_project(z)
         tokens = self._nearest(latent)
         entries = self.codebook(tokens).transpose(1, 2)
-        spread = unevenness(latent)
+        spread, unit = unevenness(latent), 1.0
+        if self.by_direction:
+            # Only directions tell entries apart. Lengths would be pushed by gradients that they cannot follow, and grow
+            # until entries lag behind; so frames get the length of their entries, and entries keep theirs.
+            length = entries.detach().norm(dim=1, keepdim=True)
+            latent, entries = F.normalize(latent, dim=1) * length, F.normalize(entries, dim=1) * length
+            unit = math.sqrt(latent.shape[1]) / length
         if continuous:
             return Quantized(self.out_project(latent), tokens, latent, 0.0 * entries.sum(), spread)
-        commitment = F.mse_loss(latent, entries.detach())
-        codebook = F.mse_loss(entries, latent.detach())
+        commitment = F.mse_loss(latent * unit, entries.detach() * unit)
+        codebook = F.mse_loss(entries * unit, latent.detach() * unit)
         loss = self.config.commitment * commitment + self.config.codebook_loss_weight * codebook
         return Quantized(self.out_project(latent + (entries - latent).detach()), tokens, latent, loss, spread)
 

@@ -14,12 +14,13 @@ from ...audio.mel import MelSpectrogram
 from ...checkpoint.config import BiCodecConfig, SourceFilterConfig
 from ...checkpoint.fields import Section
 from ...checkpoint.layout import CODEC_DIR, Checkpoint
+from ...engine.torch.aligner import Aligner, AlignerNetwork
 from ...errors import CheckpointError, OptionError
 from ..features.cache import ClipFeatures
 from ..features.extractors import EncoderOptions, open_encoder
 from ..run import Metrics, Run, launch
 from .discriminators import Discriminators
-from .losses import adversarial_loss, discriminator_loss, feature_loss, mel_distance, resolutions
+from .losses import adversarial_loss, discriminator_loss, feature_loss, mel_distance, phoneme_loss, resolutions
 from .model import Averaged, CodecModel, Made, SyncedBatchNorm
 from .options import CodecTraining
 from .segments import Batch, Needs, Recordings, Segments, load_clips
@@ -84,12 +85,14 @@ class CodecTrainer:
         model: CodecModel,
         segments: Segments,
         validation: Validation | None = None,
+        aligner: AlignerNetwork | None = None,
     ) -> None:
         self.run, self.options, self.segments, self.validation = run, options, segments, validation
         self.model = model.prepare().to(run.device)
         if run.world_size > 1:
             SyncedBatchNorm.everywhere(self.model)
         run.broadcast(self.model)
+        self.aligner = aligner
         self.averaged = Averaged(self.model, options.optimizer.ema)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = self._adam(self.parameters)
@@ -123,7 +126,7 @@ class CodecTrainer:
             tokens=options.stage == "decoder",
             pitch=isinstance(config.decoder, SourceFilterConfig),
         )
-        heard = held_heard = None
+        heard = held_heard = aligner = None
         if needs.features:
             source = feature_source(options)
             encoder = open_encoder(source, run.device)
@@ -132,6 +135,9 @@ class CodecTrainer:
                     f"The features have {encoder.dim} values, but `model.encoder.input_channels` is "
                     f"{config.encoder.input_channels}: make them equal."
                 )
+            if options.aligner is not None:
+                aligner = Aligner.load(options.aligner, run.device).require(encoder.fingerprints).network
+                aligner.requires_grad_(False)
             heard = ClipFeatures(root, source, encoder, run.device)
             held_heard = ClipFeatures(held_root, source, encoder, run.device)
             heard.fill(run, clips)
@@ -142,7 +148,7 @@ class CodecTrainer:
         if held:
             held_recordings = Recordings(held, held_root, config.hop, data.cache_mb, kept)
             validation = Validation(run, held_recordings, held_heard, data.reference_seconds)
-        trainer = cls(run, options, model, segments, validation)
+        trainer = cls(run, options, model, segments, validation, aligner)
         trainer.announce()
         return trainer
 
@@ -225,6 +231,8 @@ class CodecTrainer:
     def generator_losses(self, batch: Batch, made: Made, step: int, judged: bool) -> dict[str, Tensor]:
         """All losses of the generator by their names in `losses`."""
         losses = {"mel": mel_distance(batch.audio, made.wave, self.mels), **made.losses}
+        if self.aligner is not None and batch.features is not None and made.features is not None:
+            losses["phonemes"] = phoneme_loss(self.aligner, batch.features, made.features)
         if judged:
             assert self.discriminators is not None
             self.discriminators.requires_grad_(False)

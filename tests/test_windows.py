@@ -119,7 +119,9 @@ def test_the_context_is_tight(codec: Make, name: str) -> None:
                 return True
         return False
 
-    edge = context - 1 if name == "refined" else context  # what a refiner hears of the outermost drowns in rounding
+    # What a refiner hears of the outermost one drowns in rounding; the last bits of a pitch do on ONNX Runtime.
+    drowned = name == "refined" or (name == "source_filter" and isinstance(made, OnnxCodec))
+    edge = context - drowned
     assert matters(-edge, 40) or matters(edge, 40)
     assert not any(matters(side * distance) for side in (-1, 1) for distance in (context + 1, context + 2))
     reached = {side: next(d for d in range(context, 0, -1) if matters(side * d)) for side in (-1, 1)}
@@ -143,7 +145,7 @@ def test_the_context_is_enough_and_half_of_it_is_not(codec: Make, name: str) -> 
 
     c = made.context
     enough = max(error(c, c), error(c + 1, c + 1))
-    assert enough <= 1e-5
+    assert enough <= (1e-4 if isinstance(made, OnnxCodec) else 1e-5)
     assert max(error(c // 2, c), error(c, c // 2)) > 10 * enough
 
 

@@ -45,6 +45,16 @@ class Forms:
     down: BlockFormat | None = None
     embedding: BlockFormat | None = None
 
+    def fitting(self, config: LanguageModelConfig) -> Forms:
+        """With blocks of 64 in the feed-forward where rows are no whole number of longer ones."""
+        columns = {"gate_up": config.hidden_size, "down": config.intermediate_size}
+        changed = {}
+        for name, count in columns.items():
+            form: BlockFormat | None = getattr(self, name)
+            if form is not None and count % form.size:
+                changed[name] = replace(form, size=min(form.size, 64))
+        return replace(self, **changed)
+
     def settings(self) -> dict[str, list[int] | None]:
         """For the manifest: bits and block size of each."""
         return {name: form and [form["bits"], form["size"]] for name, form in asdict(self).items()}
@@ -69,7 +79,8 @@ def export_language_model(
     full_head: also one over the whole vocabulary, for `logits`. One matrix of the source is in memory at a time.
     Raises CheckpointError, OptionError without PyTorch, OSError.
     """
-    config, forms = checkpoint.lm, FORMS[weights]
+    config = checkpoint.lm
+    forms = FORMS[weights].fitting(config)
     if config.head_dim % HEAD_SIZE_STEP:
         raise CheckpointError(
             f"{checkpoint.path} has attention heads of size {config.head_dim}, "

@@ -22,10 +22,18 @@ def packing_works() -> bool:
     return available and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
+def _packed(weight: Tensor) -> Tensor | None:
+    """The weight as oneDNN wants it, or None: bf16 needs processors with AVX-512 or newer ones."""
+    try:
+        packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, 1)
+    except RuntimeError:
+        return None
+    return packed
+
+
 def projection(weight: Tensor, bias: Tensor | None = None) -> Projection:
     """x (n, in) -> x @ weight.T + bias (n, out), packed where possible. weight: (out, in)."""
-    if weight.device.type == "cpu" and packing_works():
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight, 1)
+    if weight.device.type == "cpu" and packing_works() and (packed := _packed(weight)) is not None:
         return partial(_packed_linear, packed, bias)
     return lambda x: F.linear(x, weight, bias)
 

@@ -235,6 +235,20 @@ def test_the_export_speaks_as_the_model_does(make: Make, tmp_path: Path, decoder
     assert {path.name for path in target.iterdir()} == {"BiCodec", "config.yaml", "wav2vec2-large-xlsr-53"}
 
 
+def test_an_export_in_half_precision_is_half_as_large_and_says_the_same(make: Make, tmp_path: Path) -> None:
+    trainer = make("vocos", run={"steps": 2})
+    trainer.fit()
+    audio = trainer.segments.recordings.samples(0)
+    sizes, spoken = [], []
+    for dtype in ("fp32", "fp16"):
+        target = export(tmp_path / "run", tmp_path / dtype, dtype=dtype)  # type: ignore[arg-type]
+        sizes.append((target / "BiCodec" / "model.safetensors").stat().st_size)
+        codec = TorchCodec(Checkpoint.open_codec(target))
+        spoken.append(codec.decode(np.arange(20), codec.speaker_tokens(audio))[0])
+    assert sizes[1] < 0.65 * sizes[0]
+    assert np.abs(spoken[0] - spoken[1]).max() < 0.02 * np.abs(spoken[0]).max()
+
+
 @pytest.mark.parametrize("decoder", ["vocos", "source_filter"])
 def test_the_decoder_stage_leaves_tokens_and_their_networks_untouched(make: Make, tmp_path: Path, decoder: str) -> None:
     make("vocos", "base", run={"steps": 2}).fit()

@@ -16,14 +16,20 @@ def train_codec(
     export: Export = None,
     export_only: ExportOnly = False,
     which: Which = "newest",
+    dtype: Annotated[
+        str, options.option(options.OUTPUT, "--dtype", "NAME", "Precision of the exported weights: fp32 or fp16.")
+    ] = "fp32",
 ) -> None:
     """Train the codec, or its decoder alone; a run that was stopped goes on.
 
     sparktts train codec codec.yaml --export models/mine
     """
+    from ..errors import OptionError
     from ..train import require_extra
 
     check_export(export, export_only)
+    if dtype not in ("fp32", "fp16"):
+        raise OptionError(f"--dtype must be fp32 or fp16, not {dtype!r:.40}.")
     require_extra()
     from ..train.codec.export import export as write
     from ..train.codec.options import CodecTraining
@@ -35,4 +41,4 @@ def train_codec(
         done = train(chosen)
         note(f"{chosen.run.out}: {done:,} of {chosen.run.steps:,} steps done.")
     if export is not None:
-        note(f"{write(chosen.run.out, export, which)}: the codec is there.")
+        note(f"{write(chosen.run.out, export, which, 'fp16' if dtype == 'fp16' else 'fp32')}: the codec is there.")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import yaml
+from torch import Tensor
 
 from ...audio.mel import MelSpectrogram
 from ...checkpoint.layout import CODEC_DIR, Checkpoint
@@ -20,12 +21,14 @@ from .model import CodecModel
 from .options import CodecTraining
 from .trainer import codec_config, codec_section
 
+Dtype = Literal["fp32", "fp16"]
 
-def export(run: Path, target: Path, which: str = "newest") -> Path:
+
+def export(run: Path, target: Path, which: str = "newest", dtype: Dtype = "fp32") -> Path:
     """Writes BiCodec/, the feature model and config.yaml into `target`, a new or an existing checkpoint.
 
-    run: directory of a run; which: `newest`, `best` or a step. What else is in `target` stays as it is, a language
-    model among it. Returns target. Raises CheckpointError, OptionError.
+    run: directory of a run; which: `newest`, `best` or a step; dtype: of the matrices, `fp16` for half the size. What
+    else is in `target` stays as it is, a language model among it. Returns target. Raises CheckpointError, OptionError.
     """
     from safetensors.torch import save
 
@@ -42,7 +45,9 @@ def export(run: Path, target: Path, which: str = "newest") -> Path:
         ) from None
     try:
         (target / CODEC_DIR).mkdir(parents=True, exist_ok=True)
-        write_atomically(target / CODEC_DIR / "model.safetensors", save(model.folded(), {"format": "pt"}))
+        write_atomically(
+            target / CODEC_DIR / "model.safetensors", save(_stored(model.folded(), dtype), {"format": "pt"})
+        )
         section = yaml.safe_dump({"audio_tokenizer": codec_section(options)}, sort_keys=False)
         write_atomically(target / CODEC_DIR / "config.yaml", section.encode())
         _write_top(options, config.mel.sample_rate, config.hop, target)
@@ -50,6 +55,17 @@ def export(run: Path, target: Path, which: str = "newest") -> Path:
         raise OptionError(f"{target} cannot be written: {error.strerror or error}.") from None
     Checkpoint.open_codec(target)
     return target
+
+
+def _stored(tensors: dict[str, Tensor], dtype: Dtype) -> dict[str, Tensor]:
+    """In that precision; vectors and what decides between tokens stay as they are."""
+    if dtype == "fp32":
+        return tensors
+    exact = ("quantizer.", "speaker_encoder.quantizer.")
+    return {
+        name: tensor if tensor.dim() < 2 or name.startswith(exact) else tensor.half()
+        for name, tensor in tensors.items()
+    }
 
 
 def _chosen(run: Path, which: str) -> Path:

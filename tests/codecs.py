@@ -22,8 +22,11 @@ DECODERS: dict[str, dict[str, Any]] = {
 }
 
 
-def write_codec(mini: Path, directory: Path, **decoder: Any) -> Path:
-    """Writes the codec of `mini` with this decoder section into a new directory; no language model beside it."""
+def write_codec(mini: Path, directory: Path, gain: float = 2, **decoder: Any) -> Path:
+    """Writes the codec of `mini` with this decoder section into a new directory; no language model beside it.
+
+    gain: how much of the decoder's network is heard. At 8 most samples are cut off at full scale, at 2 none.
+    """
     (directory / "BiCodec").mkdir(parents=True)
     (directory / "config.yaml").write_bytes((mini / "config.yaml").read_bytes())
     config = yaml.safe_load((mini / "BiCodec" / "config.yaml").read_text())
@@ -35,7 +38,7 @@ def write_codec(mini: Path, directory: Path, **decoder: Any) -> Path:
     values = {n: v for n, v in Checkpoint.open(mini).bicodec_tensors().items() if not n.startswith("decoder.")}
     state = {name: torch.from_numpy(array) for name, array in values.items()}
     state.update({f"decoder.{name}": value for name, value in make_decoder(parts.decoder).state_dict().items()})
-    state["decoder.head.weight"] *= 8  # so that what the network hears is heard
+    state["decoder.head.weight"] *= gain
     for name, value in state.items():
         if name.startswith("decoder.refiner") and not value.any():  # untrained, a refiner changes nothing
             state[name] = 0.05 * torch.randn_like(value)

@@ -29,17 +29,16 @@ from types import SimpleNamespace
 from typing import Any
 
 from . import machine
-from .footprint import peak_megabytes
+from .footprint import TEXT, peak_megabytes
 from .lm import our_decoder, rate, their_decoder
 
 ROOT = Path(__file__).parent.parent
 TEXTS = (
-    "The quick brown fox jumps over the lazy dog near the river.",
+    TEXT,
     "Numbers, names and long words such as internationalisation are read.",
     "今天天气很好，我们去公园吧。",
     "How far is what is computed from what the checkpoint says?",
 )
-SPOKEN = "The quick brown fox jumps over the lazy dog near the river."  # its budget is about 10 s
 SECONDS = 10  # of speech, in the rows that name no text
 SAMPLED = 150  # semantic tokens after each of them, sampled by the torch engine in fp32
 TOGETHER = 8
@@ -148,7 +147,10 @@ def llama_rows(run: Run, ours: float, weights: str) -> Iterator[Row]:
 
 def decoder(run: Run) -> Iterator[Row]:
     """Tokens to waveform: 10 s at once in windows, against the torch engine."""
-    codecs = {"PyTorch": codec_of(run.model, "torch"), **{weights_of(p): codec_of(p, "onnx") for p in run.exported}}
+    codecs = {
+        "PyTorch": engine_of(run.model, "torch").codec,
+        **{weights_of(p): engine_of(p).codec for p in run.exported},
+    }
     times: dict[str, list[float]] = {name: [] for name in codecs}
     for number in range(run.rounds + 1):
         for name, codec in codecs.items():
@@ -170,12 +172,12 @@ def whole(run: Run) -> Iterator[Row]:
     voice, unchecked = cached_voice(tts), ReadingOptions(checks=False)
     tts.say("Hi.", voice=voice, reading=unchecked)  # reads the weights
     options: Any = SimpleNamespace(model=run.model, device="cpu", dtype="fp32")
-    theirs, codec = their_decoder(options, run.clock), codec_of(run.model, "torch")
+    theirs, codec = their_decoder(options, run.clock), engine_of(run.model, "torch").codec
     decode_seconds(codec, 50, run.clock)
     ours, published = [], []
     for number in range(max(1, run.rounds // 2)):
         started = run.clock()
-        audio = tts.say(SPOKEN, voice=voice, seed=number, reading=unchecked)
+        audio = tts.say(TEXT, voice=voice, seed=number, reading=unchecked)
         ours.append((run.clock() - started) / audio.duration)
         tokens = round(audio.duration * 50)
         # Without the prompt's pass, which the published way needs too.
@@ -249,7 +251,7 @@ def whole_memory(run: Run) -> dict[str, float]:
     from sparktts import ReadingOptions
 
     tts = speaker_of(run.exported[0])
-    audio = tts.say(SPOKEN, voice=cached_voice(tts), seed=1, reading=ReadingOptions(checks=False))
+    audio = tts.say(TEXT, voice=cached_voice(tts), seed=1, reading=ReadingOptions(checks=False))
     return {"peak": peak_megabytes(), "seconds": audio.duration}
 
 
@@ -273,7 +275,7 @@ def rounding(run: Run) -> Iterator[Row]:
     expected = np.concatenate([model.logits(ids)[wanted, speaking.ids] for ids in sequences])
     del model
     for path in run.exported:
-        rounded = onnx_language_model(path)
+        rounded = engine_of(path).language_model
         found = np.concatenate([rounded.scores(ids, speaking)[wanted] for ids in sequences])
         agreement = np.mean(found.argmax(axis=-1) == expected.argmax(axis=-1))
         divergence = divergences(expected, found).mean()
@@ -282,18 +284,11 @@ def rounding(run: Run) -> Iterator[Row]:
         yield Row(f"agreement with fp32 and divergence from it, {weights_of(path)}", value, least)
 
 
-def onnx_language_model(path: Path) -> Any:
+def engine_of(path: Path, name: str = "onnx") -> Any:
     from sparktts.checkpoint.layout import Checkpoint
     from sparktts.engine import load_engine
 
-    return load_engine(Checkpoint.open(path), "onnx").language_model
-
-
-def codec_of(path: Path, engine: str) -> Any:
-    from sparktts.checkpoint.layout import Checkpoint
-    from sparktts.engine import load_engine
-
-    return load_engine(Checkpoint.open(path), engine).codec
+    return load_engine(Checkpoint.open(path), name)
 
 
 def decode_seconds(codec: Any, tokens: int, clock: Callable[[], float]) -> float:

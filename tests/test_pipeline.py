@@ -16,6 +16,7 @@ import pytest
 
 from sparktts import Audio, ReadingOptions, SparkTTS, Style, TextOptions, Voice
 from sparktts.audio.read import read_audio
+from sparktts.checkpoint.convert import convert_checkpoint
 from sparktts.errors import GenerationError, InvalidTokens, OptionError, TextError, VoiceError
 from sparktts.guards import Guard
 from sparktts.reading import DEFAULT_STYLE
@@ -235,6 +236,22 @@ def test_voices_are_found_by_name_file_and_clip(tts: SparkTTS, voice: Voice, cli
         tts.voice("bob")
     with pytest.raises(VoiceError, match="check the path"):
         tts.voice("bob.wav")
+
+
+def test_the_default_voice_of_a_model_speaks_where_no_voice_is_asked_for(
+    mini: Path, voice: Voice, tmp_path: Path
+) -> None:
+    shutil.copytree(mini, tmp_path / "m", ignore=shutil.ignore_patterns("wav2vec2*"))
+    (tmp_path / "m" / "voices").mkdir()
+    voice.save(tmp_path / "m" / "voices" / "ada.json")
+    with (tmp_path / "m" / "config.yaml").open("a") as file:
+        file.write("default_voice: ada\n")
+    tts = SparkTTS.from_pretrained(tmp_path / "m", device="cpu", voices=tmp_path / "own")
+    assert tts.say("Hello.", seed=1, reading=UNCHECKED).voice == voice
+    assert tts.say("Hello.", seed=1, reading=UNCHECKED, style=Style(speed="high")).voice == voice
+    assert tts.say("Hello.", seed=1, reading=UNCHECKED, style=Style(gender="male")).voice != voice
+    copied = convert_checkpoint(tmp_path / "m", tmp_path / "copy")
+    assert Voice.load(copied / "voices" / "ada.json") == voice
 
 
 def test_clips_come_as_bytes_files_and_arrays(tts: SparkTTS, voice: Voice, clip_24k: Path) -> None:

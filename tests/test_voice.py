@@ -121,6 +121,24 @@ def test_the_library_keeps_lists_and_removes(tmp_path: Path) -> None:
         library.get("Anna 2")
 
 
+def test_presets_of_a_model_are_listed_and_used_but_never_changed(tmp_path: Path) -> None:
+    presets = VoiceLibrary(tmp_path / "presets")
+    presets.save("ada", VOICE)
+    library = VoiceLibrary(tmp_path / "own", presets=presets.directory)
+    library.save("me", VOICE)
+    assert library.names() == ["ada", "me"]
+    assert library.is_preset("ada")
+    assert not library.is_preset("me")
+    assert library.get("ada") == VOICE
+    with pytest.raises(VoiceError, match="came with the model"):
+        library.remove("ada")
+    library.save("ada", VOICE.without_transcript())
+    assert library.get("ada").transcript is None
+    library.remove("ada")
+    assert library.get("ada") == VOICE
+    assert "../own/me" not in library
+
+
 def test_a_taken_name_is_kept_unless_replaced(tmp_path: Path) -> None:
     library = VoiceLibrary(tmp_path)
     library.save("a", VOICE)

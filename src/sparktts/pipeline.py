@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .bundled import default_model
+from .engine.shared import SharedModel
 from .errors import InvalidTokens, OptionError, VoiceError
 from .frontend import Frontend
 from .library import VoiceLibrary
@@ -23,6 +25,7 @@ from .style import Style
 from .text import TextOptions, prepare
 from .text.spans import dominant_language
 from .tokenizer import SparkTokenizer
+from .turns import Turns
 from .types import Language, Reference
 from .voice import Provenance, Voice, Word
 from .windows import decode_in_windows
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from .audio.read import AudioSource
     from .audio.reference import ReferenceClip
     from .checkpoint.layout import Checkpoint
-    from .engine.base import Engine, Samples, Tokens
+    from .engine.base import Engine, LanguageModel, Samples, Tokens
     from .longform import Source
     from .streaming import Mode, SpeechStream
 
@@ -45,13 +48,17 @@ Progress = Callable[[int, int], None]
 
 
 class SparkTTS:
-    """A loaded model. Make one with `from_pretrained`; one call runs at a time, others wait."""
+    """A loaded model. Make one with `from_pretrained`; so many calls as it says run at a time, others wait in order."""
 
-    def __init__(self, checkpoint: Checkpoint, engine: Engine, voices: VoiceLibrary) -> None:
+    def __init__(self, checkpoint: Checkpoint, engine: Engine, voices: VoiceLibrary, concurrency: int = 1) -> None:
+        if concurrency < 1:
+            raise OptionError(f"At least one call must be able to run, not {concurrency}.")
         self.checkpoint, self.engine, self.voices = checkpoint, engine, voices
-        self.turn = threading.RLock()  # whoever holds it uses the language model, or the codec's encoders
-        self.decoding = threading.Lock()  # held for each decode: a stream decodes in a thread of its own
+        self.turn = Turns(concurrency)  # for the language model
+        self.encoding = threading.RLock()  # held while one of the codec's encoders runs
+        self.decoding = Turns()  # for each decode: a stream decodes in a thread of its own
         self.has_decoded = False  # whether the decoder's weights have been read
+        self.shared = None if concurrency == 1 else SharedModel(lambda: engine.language_model)
 
     @classmethod
     def from_pretrained(
@@ -62,26 +69,29 @@ class SparkTTS:
         device: str = "auto",
         dtype: str = "auto",
         voices: str | os.PathLike[str] | None = None,
+        concurrency: int = 1,
     ) -> SparkTTS:
         """Opens a model; weights are loaded when first used.
 
         model: a directory in the Spark-TTS layout, or the repository name of a downloaded one; None: the environment's
-        SPARKTTS_MODEL. device: auto, cpu, cuda, cuda:N, mps, npu. dtype of the language model: auto, fp32, bf16.
-        voices: directory of the voice library. Raises CheckpointError, OptionError.
+        SPARKTTS_MODEL, else Ember, which is part of the package. device: auto, cpu, cuda, cuda:N, mps, npu. dtype of
+        the language model: auto, fp32, bf16. voices: directory of the voice library. concurrency: calls,
+        each in a thread of its own, that may run at once; their sentences go through the language model together.
+        Raises CheckpointError, OptionError.
         """
         from .checkpoint.download import resolve
         from .checkpoint.layout import Checkpoint
         from .engine import load_engine
 
-        model = model or os.environ.get("SPARKTTS_MODEL")
+        model = model or default_model()
         if not model:
             raise OptionError(
                 "No model was given: get one with `sparktts model download`, then name its directory "
                 "(--model DIR or SPARKTTS_MODEL)."
             )
         checkpoint = Checkpoint.open(resolve(os.fspath(model)))
-        library = VoiceLibrary(None if voices is None else Path(voices))
-        return cls(checkpoint, load_engine(checkpoint, engine, device, dtype), library)
+        library = VoiceLibrary(None if voices is None else Path(voices), checkpoint.presets)
+        return cls(checkpoint, load_engine(checkpoint, engine, device, dtype), library, concurrency)
 
     @cached_property
     def tokenizer(self) -> SparkTokenizer:
@@ -92,6 +102,10 @@ class SparkTTS:
     def frontend(self) -> Frontend:
         """What the language model reads of a text."""
         return Frontend.of(self.checkpoint.options)
+
+    def language_model(self) -> LanguageModel:
+        """The model for one call: where several run at once, a seat at the one that they share."""
+        return self.engine.language_model if self.shared is None else self.shared.seat()
 
     @property
     def sample_rate(self) -> int:
@@ -145,13 +159,14 @@ class SparkTTS:
         """Speech of a text of any length, in one voice.
 
         voice: a Voice, a name in the library, a voice file or a clip to clone. style: without a voice, creates one;
-        with a voice, its pitch and speed. With neither, a new female voice speaks. seed: the same one gives the same
-        speech on one engine (with `batch_size` 1). progress is called with (utterances done, in all).
+        with a voice, its pitch and speed. With neither, the model's default voice speaks, or a new female one.
+        seed: the same one gives the same speech on one engine (with `batch_size` 1). progress is called with
+        (utterances done, in all).
         Returns Audio with samples (N,) float32, report and voice.
         Raises TextError, OptionError, VoiceError, AudioError, GenerationError.
         """
         prepared = prepare(text, text_options or TextOptions())
-        given = None if voice is None else self.voice(voice)
+        given = self._speaker(voice, style)
         source = Prepared(prepared)
         with self.turn:
             one = Reading(self, source, given, style, _seeded(sampling, seed), reading or ReadingOptions())
@@ -189,14 +204,14 @@ class SparkTTS:
             from .arriving import ArrivingText
 
             source = ArrivingText(text, options, self.frontend)
-        given = None if voice is None else self.voice(voice)
+        given = self._speaker(voice, style)
         one = Reading(self, source, given, style, _seeded(sampling, seed), reading or ReadingOptions())
         return SpeechStream(self, one, mode, look_ahead)
 
     def encode(self, clip: AudioSource, reference: Reference = "whole") -> tuple[Tokens, Tokens]:
         """Tokens of a recording: speaker (32,) and semantic (T,) at 50 Hz. Raises AudioError, CheckpointError."""
         samples = self._load_reference(clip, reference).samples
-        with self.turn:
+        with self.encoding:
             return self._speaker_tokens(samples, reference), self.engine.codec.semantic_tokens(samples)
 
     def decode(self, semantic: Sequence[int] | Tokens, speaker: Sequence[int] | Tokens) -> Audio:
@@ -223,6 +238,12 @@ class SparkTTS:
             raise VoiceError(f"There is no voice file or clip {name}: check the path.")
         return self.voices.get(name)
 
+    def _speaker(self, voice: Voice | str | os.PathLike[str] | None, style: Style | None) -> Voice | None:
+        """Who speaks; None: a voice that is yet to be created."""
+        if voice is None and (style is None or style.gender is None):
+            voice = self.checkpoint.options.default_voice
+        return None if voice is None else self.voice(voice)
+
     def _voice_of(
         self,
         clip: ReferenceClip,
@@ -239,7 +260,7 @@ class SparkTTS:
                 f"With a transcript the clip may last {MAX_TRANSCRIPT_SECONDS:g} s, not {seconds:.1f} s: "
                 "cut clip and transcript, or clone without the transcript."
             )
-        with self.turn:
+        with self.encoding:
             semantic = self.engine.codec.semantic_tokens(clip.samples) if transcript else ()
             speaker = self._speaker_tokens(clip.samples, reference)
             words = self._word_times(clip.samples, transcript) if transcript else ()

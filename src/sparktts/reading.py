@@ -124,7 +124,7 @@ class Reading:
         tokenizer = self.tts.tokenizer
         assert self.sampling.seed is not None
         return Reader(
-            self.tts.engine.language_model,
+            self.tts.language_model(),
             self._prompt,
             tokenizer.semantic,
             tokenizer.speaker,

@@ -24,6 +24,7 @@ from .audio.flow import Flow
 from .errors import OptionError
 from .longform import Growing, Heard, Source, Spoken, TakenBack
 from .report import Report, UtteranceReport
+from .turns import Ticket, Turns
 from .windows import GrowingDecode, Piece
 
 if TYPE_CHECKING:
@@ -309,34 +310,51 @@ class _Relay:
 class _Turn:
     """The right to use the language model, for a thread that gives up waiting for it when nobody listens any more."""
 
-    def __init__(self, lock: threading.RLock, relay: _Relay) -> None:
-        self._lock, self._relay, self._held = lock, relay, False
+    def __init__(self, turns: Turns, relay: _Relay) -> None:
+        self._turns, self._relay = turns, relay
+        self._ticket: Ticket | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether others wait for it."""
+        return self._turns.waiting > 0
 
     def take(self) -> None:
         """Waits for it. Raises _Stopped."""
-        while not self._held:
+        self._ticket = self._ticket or self._turns.ticket()
+        while not self._ticket.wait(_TICK):
             self._relay.check()
-            self._held = self._lock.acquire(timeout=_TICK)
 
     def give(self) -> None:
         """Lets others have it."""
-        if self._held:
-            self._held = False
-            self._lock.release()
+        if self._ticket is not None:
+            self._ticket.release()
+            self._ticket = None
 
 
 class _Patient:
-    """A source for a listener who may be slow: while nothing runs, others may use the language model."""
+    """A source for one listener among others.
+
+    Between two utterances whoever waits for the language model gets it first, and so long as this listener has more
+    than enough to hear, nothing is written for him.
+    """
 
     def __init__(self, source: Source, relay: _Relay, turn: _Turn) -> None:
         self._source, self._relay, self._turn = source, relay, turn
+        self._begun = False  # whether something was said since the turn was taken
+        self._polite = False  # whether the turn is to be given to others now
 
     @property
     def notes(self) -> tuple[str, ...]:
         return self._source.notes
 
     def next(self) -> Utterance | Growing | None:
-        return None if self._relay.full else self._source.next()
+        self._polite = self._begun and self._turn.wanted
+        if self._polite or self._relay.full:
+            return None
+        given = self._source.next()
+        self._begun = self._begun or given is not None
+        return given
 
     def wait(self, idle: bool) -> None:
         if not idle:
@@ -344,9 +362,10 @@ class _Patient:
             self._relay.check()
             return
         self._turn.give()
-        if not self._relay.wait_for_room():
+        if not self._relay.wait_for_room() and not self._polite:
             self._source.wait(idle)
         self._turn.take()
+        self._begun = False
 
     def close(self) -> None:
         self._source.close()

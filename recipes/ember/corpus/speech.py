@@ -49,10 +49,10 @@ def write_shard(shard: Shard, path: Path, teacher: Teacher, format: str, check: 
         for turn in shard.turns:
             for utterance, gender in _spoken(turn, shard.language, teacher, check):
                 name = f"{shard.name}_{len(rows):03d}"
-                _add(archive, f"{name}.{format}", encode_audio(utterance.samples, SAMPLE_RATE, format))
+                add_file(archive, f"{name}.{format}", encode_audio(utterance.samples, SAMPLE_RATE, format))
                 rows.append(_row(name, f"{name}.{format}", utterance, turn.voice, gender, shard.language))
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        _add(archive, MANIFEST, lines.encode())
+        add_file(archive, MANIFEST, lines.encode())
     return float(sum(row["duration"] for row in rows))
 
 
@@ -103,7 +103,8 @@ def _row(
     }
 
 
-def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+def add_file(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    """One member of an archive that is being written."""
     info = tarfile.TarInfo(name)
     info.size = len(data)
     archive.addfile(info, io.BytesIO(data))

@@ -66,7 +66,8 @@ class CodecOptions:
     """Top-level config.yaml. sample_rate in Hz, durations in s, latent_hop_length in samples per token.
 
     text_frontend: what the language model reads; text_order: all of it before the speech, or word by word on demand;
-    aligner: directory of the recogniser that finds the word times of a clip (for text on demand).
+    aligner: directory of the recogniser that finds the word times of a clip (for text on demand); default_voice: name
+    of the preset that speaks where no voice is asked for.
     """
 
     sample_rate: int
@@ -79,6 +80,7 @@ class CodecOptions:
     text_frontend: Literal["text", "phonemes"] = "text"
     text_order: Literal["text_first", "on_demand"] = "text_first"
     aligner: str | None = None
+    default_voice: str | None = None
 
     @classmethod
     def read(cls, path: Path) -> CodecOptions:
@@ -95,6 +97,7 @@ class CodecOptions:
             text_frontend="phonemes" if _choice(top, "text_frontend", "text", "phonemes") else "text",
             text_order="on_demand" if _choice(top, "text_order", "text_first", "on_demand") else "text_first",
             aligner=part_directory(top, "aligner") if top.has("aligner") else None,
+            default_voice=top.text("default_voice") if top.has("default_voice") else None,
         )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import OptionError
 from ..files import new_directory
 from .fields import read_json
-from .layout import CODEC_DIR, LM_DIR, Checkpoint
+from .layout import CODEC_DIR, LM_DIR, VOICES_DIR, Checkpoint
 from .stored import FLOATS, Array, to_bfloat16_bits
 from .tensors import TensorFile, TensorPlan, TensorSource, open_weights, write_safetensors
 
@@ -35,6 +35,7 @@ def convert_checkpoint(source: str | PathLike[str], target: str | PathLike[str],
     target = Path(target)
     with new_directory(target) as directory:
         copy_descriptions(checkpoint.path, directory, top=True)
+        copy_presets(checkpoint, directory)
         for part in (CODEC_DIR, LM_DIR, *checkpoint.optional_directories):
             if (checkpoint.path / part).is_dir():
                 _convert_part(checkpoint, part, directory / part, dtype if part == LM_DIR else "keep")
@@ -87,6 +88,12 @@ def _set_configured_type(path: Path, name: str) -> None:
     values = dict(read_json(path).values)
     values["dtype" if "dtype" in values else "torch_dtype"] = name
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def copy_presets(checkpoint: Checkpoint, target: Path) -> None:
+    """Copies the voices that came with a checkpoint. Raises OSError."""
+    if checkpoint.presets is not None:
+        shutil.copytree(checkpoint.presets, target / VOICES_DIR)
 
 
 def copy_descriptions(source: Path, target: Path, top: bool = False) -> None:

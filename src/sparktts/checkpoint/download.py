@@ -10,6 +10,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ..bundled import NAME as BUNDLED
+from ..bundled import bundled_model
 from ..errors import CheckpointError, OptionError
 from .layout import OFFICIAL_LICENCE, OFFICIAL_NAME, Checkpoint, checkpoint_directory, is_repository_name
 
@@ -29,7 +31,7 @@ def models_directory() -> Path:
 
 
 def resolve(model: str | PathLike[str]) -> Path:
-    """The directory of a model: a path, a name in the models directory, or a repository downloaded there.
+    """The directory of a model: a path, `ember`, a name in the models directory, or a repository downloaded there.
 
     Raises CheckpointError saying how to download one.
     """
@@ -39,6 +41,8 @@ def resolve(model: str | PathLike[str]) -> Path:
     try:
         if Path(text).is_dir():
             return Path(text)
+        if text == BUNDLED and (bundled := bundled_model()):
+            return bundled
         is_repo = is_repository_name(text)
         name = text.rsplit("/", 1)[-1] if is_repo else text
         known = models_directory() / name

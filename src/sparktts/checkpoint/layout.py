@@ -40,6 +40,7 @@ from .tensors import FoldedTensors, open_weights
 
 CODEC_DIR = "BiCodec"
 LM_DIR = "LLM"
+VOICES_DIR = "voices"
 OFFICIAL_NAME = "Spark-TTS-0.5B"
 OFFICIAL_LICENCE = "CC BY-NC-SA 4.0 (no commercial use)"
 # The tensors that decide what a token stands for: two codecs with equal ones understand each other's tokens.
@@ -192,6 +193,12 @@ class Checkpoint:
         weights = self._lm_weights.require_sound()
         stored = weights.stored_names[name]
         return weights.source.map(stored), weights.source.dtype(stored)
+
+    @property
+    def presets(self) -> Path | None:
+        """Directory of the voices that came with it, if there are any."""
+        directory = self.path / VOICES_DIR
+        return directory if directory.is_dir() else None
 
     @property
     def optional_directories(self) -> tuple[str, ...]:

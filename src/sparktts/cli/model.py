@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -170,9 +169,10 @@ def export(
 
 
 def _resolved(directory: str | None) -> Path:
+    from ..bundled import default_model
     from ..checkpoint.download import resolve
 
-    name = directory or os.environ.get("SPARKTTS_MODEL")
+    name = directory or default_model()
     if not name:
         raise OptionError("No model was given: name its directory, or set SPARKTTS_MODEL.")
     return resolve(name)

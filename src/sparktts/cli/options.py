@@ -72,7 +72,7 @@ Voice = Annotated[
         VOICE,
         "--voice -v",
         "NAME|FILE.json|CLIP",
-        "Who speaks: a kept voice, a voice file, or a recording. Default: a new voice.",
+        "Who speaks: a kept voice or preset, a voice file, or a recording. Default: the model's own, or a new voice.",
     ),
 ]
 Transcript = Annotated[
@@ -215,12 +215,12 @@ Model = Annotated[
         MODEL,
         "--model -m",
         "DIR|REPO",
-        "Model directory, or name of a downloaded one. Default: the environment's SPARKTTS_MODEL.",
+        "Model directory, or name of a downloaded one. Default: the environment's SPARKTTS_MODEL, else ember.",
     ),
 ]
 ModelDirectory = Annotated[
     str | None,
-    argument("[DIR]", "Model directory, or name of a downloaded one. Default: SPARKTTS_MODEL."),
+    argument("[DIR]", "Model directory, or name of a downloaded one. Default: SPARKTTS_MODEL, else ember."),
 ]
 Engine = Annotated[
     str, option(MODEL, "--engine", "NAME", "What computes: auto (onnx for exported models, else torch), onnx or torch.")

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import OptionError, VoiceError
+from ..errors import CheckpointError, OptionError, VoiceError
 from . import options
 from .console import note, result, result_json, shown, table
 from .targets import VoiceTarget
 
 if TYPE_CHECKING:
+    from ..library import VoiceLibrary
     from ..voice import Voice
 
-app = typer.Typer(help="The kept voices: in SPARKTTS_VOICES, or in ~/.local/share/sparktts/voices.")
+app = typer.Typer(
+    help="The kept voices: in SPARKTTS_VOICES, or in ~/.local/share/sparktts/voices; and those of the model."
+)
 
 
 @app.command("list")
 def list_voices(json: options.Json = False) -> None:
-    """List the kept voices, with id, origin, date and transcript."""
-    from ..library import VoiceLibrary
-
-    library = VoiceLibrary()
-    found = [_facts_or_error(library.path(name), name) for name in library.names()]
+    """List the kept voices and the model's presets, with id, origin, date and transcript."""
+    library = _library()
+    found = [_facts_or_error(library, name) for name in library.names()]
     if json:
         result_json(found, indent=2)
     elif found:
@@ -40,10 +42,9 @@ def show(
     json: options.Json = False,
 ) -> None:
     """Show all that is known of a voice."""
-    from ..library import VoiceLibrary
     from ..voice import Voice
 
-    loaded = Voice.load(voice) if voice.lower().endswith(".json") else VoiceLibrary().get(voice)
+    loaded = Voice.load(voice) if voice.lower().endswith(".json") else _library().get(voice)
     known = facts(voice, loaded)
     if json:
         result_json(known, indent=2)
@@ -60,10 +61,10 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Default: ask.")] = False,
 ) -> None:
     """Delete a kept voice."""
-    from ..library import VoiceLibrary
-
-    library = VoiceLibrary()
+    library = _library()
     library.get(name)  # raises for an unknown or unsafe name before anything is asked
+    if library.is_preset(name):
+        library.remove(name)  # says why not
     if not yes and not _confirmed(name):
         note("Nothing was removed.")
         raise typer.Exit(1)
@@ -92,9 +93,7 @@ def export(
     force: options.Force = False,
 ) -> None:
     """Write a kept voice to a file, to give it away or keep it safe."""
-    from ..library import VoiceLibrary
-
-    library = VoiceLibrary()
+    library = _library()
     voice = library.get(name)
     if file.suffix.lower() != ".json":
         raise VoiceError(f"{file} is no name for a voice file: end it in .json.")
@@ -128,12 +127,24 @@ def facts(name: str, voice: Voice) -> dict[str, Any]:
     }
 
 
-def _facts_or_error(path: Path, name: str) -> dict[str, Any]:
-    """A damaged file must not hide the other voices."""
-    from ..voice import Voice
+def _library() -> VoiceLibrary:
+    """The kept voices, and those of the model that speaks where none is named."""
+    from ..bundled import default_model
+    from ..checkpoint.download import resolve
+    from ..checkpoint.layout import VOICES_DIR
+    from ..library import VoiceLibrary
 
+    presets = None
+    if (model := default_model()) is not None:
+        with suppress(CheckpointError):  # the kept voices are there without it
+            presets = resolve(model) / VOICES_DIR
+    return VoiceLibrary(presets=presets)
+
+
+def _facts_or_error(library: VoiceLibrary, name: str) -> dict[str, Any]:
+    """A damaged file must not hide the other voices."""
     try:
-        return facts(name, Voice.load(path))
+        return facts(name, library.get(name))
     except VoiceError as error:
         return {"name": name, "error": str(error)}
 

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint.convert import copy_descriptions
+from ..checkpoint.convert import copy_descriptions, copy_presets
 from ..checkpoint.exported import FORMAT, GRAPHS_DIR, MANIFEST, WEIGHTS
 from ..checkpoint.layout import CODEC_DIR, LM_DIR, Checkpoint
 from ..errors import OptionError
@@ -71,6 +71,7 @@ def _parts(
 def _copy_descriptions(checkpoint: Checkpoint, directory: Path) -> None:
     """Configurations, tokenizer and licence, so that what reads checkpoints reads the new directory too."""
     copy_descriptions(checkpoint.path, directory, top=True)
+    copy_presets(checkpoint, directory)
     for part in (CODEC_DIR, LM_DIR, *checkpoint.optional_directories):
         if (checkpoint.path / part).is_dir():
             (directory / part).mkdir()

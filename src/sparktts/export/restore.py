@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 
 from ..checkpoint.config import DecoderConfig
-from ..checkpoint.convert import copy_descriptions
+from ..checkpoint.convert import copy_descriptions, copy_presets
 from ..checkpoint.exported import Exported
 from ..checkpoint.fields import read_json
 from ..checkpoint.layout import CODEC_DIR, LM_DIR, Checkpoint
@@ -45,6 +45,7 @@ def restore(source: str | PathLike[str], target: str | PathLike[str], dtype: str
     target = Path(target)
     with new_directory(target) as directory:
         copy_descriptions(checkpoint.path, directory, top=True)
+        copy_presets(checkpoint, directory)
         for part in (CODEC_DIR, LM_DIR, *checkpoint.optional_directories):
             if (checkpoint.path / part).is_dir():
                 (directory / part).mkdir()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,7 +78,7 @@ class OnnxLanguageModel:
             return {}
         for sequence in (self._running[row] for row in active):
             sequence.pending += sequence.grammar.forced()  # what it waited for
-        self._reserve()
+        self._reserve(set(active))
         hidden = self._advance(active)
         chosen: dict[Handle, int] = {}
         speaking = [self._running[row] for row in active]
@@ -103,8 +103,10 @@ class OnnxLanguageModel:
         """The same for some ids alone, ascending. Raises GenerationError where the export has no scores of them."""
         return self._heads.scores(self._decoder.states(ids), legal)[0]
 
-    def _reserve(self) -> None:
-        longest = max(s.past + len(s.pending) for s in self._running)
+    def _reserve(self, active: Set[int]) -> None:
+        """Room in the cache for what will be fed. One that waits keeps its place, and is judged when it goes on."""
+        ends = (s.past + (len(s.pending) if row in active else 1) for row, s in enumerate(self._running))
+        longest = max(ends)
         if longest > self.config.max_position_embeddings:
             raise GenerationError(
                 f"The text and its speech need {longest} positions, more than the model's "

@@ -1,0 +1,162 @@
+"""Several threads at one language model: the same ids as alone, in common steps, and no one suffers for another."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from sparktts.checkpoint.layout import Checkpoint
+from sparktts.engine.base import Handle, IdSet, LanguageModel
+from sparktts.engine.onnx.language_model import OnnxLanguageModel
+from sparktts.engine.shared import Seat, SharedModel
+from sparktts.engine.torch.language_model import TorchLanguageModel
+from sparktts.errors import GenerationError
+from sparktts.sampling import SamplingOptions
+
+GREEDY = SamplingOptions(temperature=0.0)
+
+
+class Count:
+    """A grammar that allows ids 10 to 90, so many of them; `hold` makes it wait."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.taken, self.hold = count, list[int](), False
+
+    @property
+    def done(self) -> bool:
+        return len(self.taken) >= self.count
+
+    @property
+    def waiting(self) -> bool:
+        return self.hold
+
+    def forced(self) -> tuple[int, ...]:
+        return ()
+
+    def legal(self) -> IdSet:
+        return IdSet(((10, 90),))
+
+    def accept(self, token: int) -> None:
+        self.taken.append(token)
+
+
+@pytest.fixture(scope="module", params=["torch", "onnx"])
+def model(request: pytest.FixtureRequest, mini: Path) -> LanguageModel:
+    if request.param == "torch":
+        return TorchLanguageModel(Checkpoint.open(mini), torch.device("cpu"), torch.float32)
+    from sparktts.engine import load_engine
+
+    loaded = load_engine(Checkpoint.open(request.getfixturevalue("exported")), "onnx", "cpu", "auto").language_model
+    assert isinstance(loaded, OnnxLanguageModel)
+    return loaded
+
+
+def speak(model: LanguageModel, seed: int, count: int, between: Callable[[], None] = lambda: None) -> list[int]:
+    grammar, said = Count(count), list[int]()
+    handle = model.add(range(20 + seed, 50 + 2 * seed), GREEDY, grammar)
+    while not grammar.done:
+        said += model.step().values()
+        between()
+    assert said == grammar.taken
+    model.cancel(handle)
+    return said
+
+
+def test_threads_get_the_ids_that_they_get_alone(model: LanguageModel) -> None:
+    alone = [speak(model, seed, 25 + seed) for seed in range(6)]
+    shared = SharedModel(lambda: model)
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda seed: speak(shared.seat(), seed, 25 + seed), range(6)))
+    assert together == alone
+    assert shared.tokens == sum(map(len, alone))
+    assert shared.steps < 0.6 * shared.tokens  # most steps had several sequences
+
+
+def test_a_thread_that_is_slow_does_not_hold_the_others_up(model: LanguageModel) -> None:
+    shared, finished = SharedModel(lambda: model), list[str]()
+
+    def say(name: str, count: int, pause: float) -> None:
+        speak(shared.seat(), len(name), count, lambda: time.sleep(pause))
+        finished.append(name)
+
+    threads = [threading.Thread(target=say, args=args) for args in (("slow", 6, 0.3), ("quick", 30, 0.0))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert finished == ["quick", "slow"]
+
+
+def test_one_that_outgrows_the_model_fails_alone(model: LanguageModel) -> None:
+    shared = SharedModel(lambda: model)
+    most = model.config.max_position_embeddings  # type: ignore[attr-defined]
+    barrier = threading.Barrier(2)
+
+    def too_long() -> str:
+        seat, grammar = shared.seat(), Count(5)
+        handle = seat.add([7] * (most + 1), GREEDY, grammar)
+        barrier.wait()
+        try:
+            while True:
+                seat.step()
+        except GenerationError as error:
+            return str(error)
+        finally:
+            seat.cancel(handle)
+
+    def fine() -> list[int]:
+        seat, grammar = shared.seat(), Count(8)
+        seat.add(range(20, 50), GREEDY, grammar)
+        barrier.wait()
+        while not grammar.done:
+            seat.step()
+        return grammar.taken
+
+    with ThreadPoolExecutor(2) as pool:
+        failing, working = pool.submit(too_long), pool.submit(fine)
+        assert "positions" in failing.result(30)
+        assert working.result(30) == speak(model, 0, 8)
+
+
+def test_sequences_that_wait_for_words_get_nothing_and_leave_the_others_alone(model: LanguageModel) -> None:
+    shared = SharedModel(lambda: model)
+    seat, held, free = shared.seat(), Count(3), Count(3)
+    held.hold = True
+    first = seat.add(range(20, 50), GREEDY, held)
+    second = seat.add(range(30, 60), GREEDY, free)
+    assert set(seat.step()) == {second}
+    held.hold = False
+    assert set(seat.step()) == {first, second}
+    seat.cancel(first)
+    assert set(seat.step()) == {second}
+    assert free.done
+    assert seat.step() == {}
+
+
+def test_a_failure_of_the_model_reaches_everyone_who_asked() -> None:
+    class Broken:
+        def add(self, *_: object) -> Handle:
+            return Handle(0)
+
+        def step(self) -> dict[Handle, int]:
+            raise MemoryError
+
+        def cancel(self, handle: Handle) -> None: ...
+
+    shared = SharedModel(Broken)  # type: ignore[arg-type]
+
+    def ask(seat: Seat) -> type[BaseException] | None:
+        try:
+            seat.step()
+        except BaseException as error:
+            return type(error)
+        return None
+
+    with ThreadPoolExecutor(3) as pool:
+        assert set(pool.map(ask, [shared.seat() for _ in range(3)])) == {MemoryError}

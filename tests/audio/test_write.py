@@ -18,7 +18,8 @@ from sparktts.errors import AudioError, OptionError
 from .signals import speechlike
 
 CONTAINERS = [name for name in FORMATS if name != "pcm"]
-LOWEST_CORRELATION = {"wav": 0.999999, "flac": 0.999999, "mp3": 0.999, "opus": 0.997, "ogg": 0.997}
+LOWEST_CORRELATION = {"wav": 0.999999, "flac": 0.999999, "mp3": 0.999, "opus": 0.997, "ogg": 0.997, "aac": 0.99}
+ADTS_DELAY = 1024  # samples before the sound: raw AAC has no place to tell players to leave them out
 TAGS = {
     "title": "你好 world",
     "artist": "A voice",
@@ -39,6 +40,8 @@ def tags(data: bytes) -> dict[str, str]:
 def test_what_is_written_is_read_back(format: str, rate: int, clip_24k: Path) -> None:
     voice = read_audio(clip_24k, rate)
     back = read_audio(encode_audio(voice, rate, format), rate)
+    if format == "aac":
+        back = back[ADTS_DELAY : ADTS_DELAY + voice.size]
     assert back.size == voice.size
     assert np.corrcoef(back, voice)[0, 1] > LOWEST_CORRELATION[format]
 
@@ -136,7 +139,7 @@ def test_streams_need_a_format_and_bytes() -> None:
 
 @pytest.mark.parametrize("name", ["a.txt", "a", "a.wav.zip", ".wav"])
 def test_unknown_suffixes_name_the_formats(name: str, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"\.wav, \.flac, \.mp3, \.opus, \.ogg, \.pcm"):
+    with pytest.raises(OptionError, match=r"\.wav, \.flac, \.mp3, \.opus, \.ogg, \.aac, \.pcm"):
         write_audio(tmp_path / name, speechlike(0.3), 16000)
     with pytest.raises(OptionError):
         write_audio(tmp_path / "a.wav", speechlike(0.3), 16000, format="midi")

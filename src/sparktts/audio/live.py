@@ -8,15 +8,80 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+import numpy as np
+
 from ..errors import AudioError, OptionError
+from .encoding import COMPRESSED, Encoding, head_of
+from .resample import Resampler
 from .samples import Samples, to_pcm16
 from .wav import wav_head
+from .write import check_format, clean_tags
 
-LIVE_FORMATS = ("wav", "pcm")
+
+class LiveEncoder:
+    """Bytes of a file, part by part. rate: of the sound that comes out, in Hz."""
+
+    def __init__(
+        self,
+        sample_rate: int,
+        format: str = "wav",
+        metadata: Mapping[str, str] | None = None,
+        target_rate: int | None = None,
+    ) -> None:
+        """sample_rate: of what comes in; target_rate: None: the same, or the next one that the format takes.
+
+        Raises OptionError, AudioError.
+        """
+        check_format(format)
+        tags, compressed = clean_tags(metadata or {}), COMPRESSED.get(format)
+        wanted = target_rate or sample_rate
+        self.rate = compressed.fitting_rate(wanted) if compressed else wanted
+        self._resample = None if self.rate == sample_rate else Resampler(sample_rate, self.rate)
+        self._pipe, self._encoding = _Pipe(), None
+        if compressed is not None:
+            self._pipe.write(head_of(compressed, tags))
+            self._encoding = Encoding(self._pipe, compressed, self.rate, tags, at_once=True)
+        elif format == "wav":
+            self._pipe.write(wav_head(self.rate, tags))
+
+    def add(self, samples: Samples) -> bytes:
+        """What the next (N,) float32 samples add to the file; perhaps nothing yet."""
+        self._put(self._resample.add(samples) if self._resample else samples)
+        return self._pipe.take()
+
+    def end(self) -> bytes:
+        """The end of the file."""
+        if self._resample:
+            self._put(self._resample.end())
+        if self._encoding:
+            self._encoding.end()
+        return self._pipe.take()
+
+    def _put(self, samples: Samples) -> None:
+        clipped = np.clip(samples, -1.0, 1.0)
+        if self._encoding:
+            self._encoding.add(clipped)
+        else:
+            self._pipe.write(to_pcm16(clipped).tobytes())
+
+
+class _Pipe:
+    """Bytes that were written and not yet taken."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def write(self, data: bytes, /) -> int:
+        self._data += data
+        return len(data)
+
+    def take(self) -> bytes:
+        taken, self._data = bytes(self._data), bytearray()
+        return taken
 
 
 class LiveWriter:
-    """A wav file or raw 16-bit samples, part by part.
+    """Writes a file part by part.
 
     A wav's length is unknown when it begins: its header says so in the way that players of pipes know. At the end it
     is corrected where the file can be sought in, also when the sound ends too early.
@@ -30,35 +95,33 @@ class LiveWriter:
         metadata: Mapping[str, str] | None = None,
         seeks: bool = True,
     ) -> None:
-        """format: one of LIVE_FORMATS; metadata: tags of a wav; seeks False: like a pipe, even if it is a file.
-
-        Raises OptionError.
-        """
-        check_live_format(format)
+        """metadata: tags; seeks False: like a pipe, even if it is a file. Raises OptionError, AudioError."""
         self._file, self._format, self._size = file, format, 0
-        self._head = wav_head(sample_rate, metadata or {}) if format == "wav" else b""
+        self._encoder = LiveEncoder(sample_rate, format, metadata)
         self._begin = file.tell() if seeks and file.seekable() else None
-        file.write(self._head)
-        file.flush()
+        self._head = self._write(self._encoder.add(np.zeros(0, np.float32)))
 
     def write(self, samples: Samples) -> None:
-        """The next (N,) float32 samples; who reads the file gets them at once."""
-        data = to_pcm16(samples).tobytes()
-        self._file.write(data)
-        self._file.flush()
-        self._size += len(data)
+        """The next (N,) float32 samples; who reads the file gets them at once, as far as the format can."""
+        self._size += self._write(self._encoder.add(samples))
 
     def close(self) -> None:
         """The end of the sound; the file stays open. A wav beyond 4 GB keeps its unknown length."""
-        whole = len(self._head) + self._size
+        self._size += self._write(self._encoder.end())
+        whole = self._head + self._size
         if self._format != "wav" or self._begin is None or whole >= 0xFFFFFFFF:
             return
         end = self._file.tell()
-        for offset, size in ((4, whole - 8), (len(self._head) - 4, self._size)):
+        for offset, size in ((4, whole - 8), (self._head - 4, self._size)):
             self._file.seek(self._begin + offset)
             self._file.write(struct.pack("<I", size))
         self._file.seek(end)
         self._file.flush()
+
+    def _write(self, data: bytes) -> int:
+        self._file.write(data)
+        self._file.flush()
+        return len(data)
 
     def __enter__(self) -> Self:
         return self
@@ -119,14 +182,6 @@ class Player:
             else:
                 stream.stop()
             stream.close()
-
-
-def check_live_format(format: str) -> None:
-    """Raises OptionError for a format that cannot be written while the sound is made."""
-    if format not in LIVE_FORMATS:
-        raise OptionError(
-            f"A stream is written as {' or '.join(LIVE_FORMATS)}, not {format}: choose one of them, or do not stream."
-        )
 
 
 def _sounddevice() -> Any:

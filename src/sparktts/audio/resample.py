@@ -20,3 +20,20 @@ def resample(samples: Samples, source_rate: int, target_rate: int) -> Samples:
     import soxr
 
     return np.asarray(soxr.resample(samples, source_rate, target_rate, quality="VHQ"), dtype=np.float32)
+
+
+class Resampler:
+    """The same for a signal that comes in parts; what it holds back comes with later parts."""
+
+    def __init__(self, source_rate: int, target_rate: int) -> None:
+        import soxr
+
+        self._stream = soxr.ResampleStream(source_rate, target_rate, 1, dtype="float32", quality="VHQ")
+
+    def add(self, samples: Samples) -> Samples:
+        """What the next (N,) samples let out."""
+        return np.asarray(self._stream.resample_chunk(np.ascontiguousarray(samples)), dtype=np.float32)
+
+    def end(self) -> Samples:
+        """The rest."""
+        return np.asarray(self._stream.resample_chunk(np.zeros(0, np.float32), last=True), dtype=np.float32)

@@ -182,8 +182,7 @@ Stream = Annotated[
         STREAMING,
         "--stream",
         None,
-        "Write the sound while it is made, as wav or pcm; with TEXT - also read the text as it comes. "
-        "Default: when all is said.",
+        "Write the sound while it is made; with TEXT - also read the text as it comes. Default: when all is said.",
     ),
 ]
 Play = Annotated[
@@ -251,7 +250,7 @@ SayOutput = Annotated[
         OUTPUT,
         "--output -o",
         "FILE|-",
-        "Sound file: .wav, .flac, .mp3, .opus, .ogg or .pcm; - writes to stdout; with --batch a folder. "
+        "Sound file: .wav, .flac, .mp3, .opus, .ogg, .aac or .pcm; - writes to stdout; with --batch a folder. "
         "Default: speech.wav.",
     ),
 ]
@@ -261,7 +260,7 @@ SoundOutput = Annotated[
         OUTPUT,
         "--output -o",
         "FILE|-",
-        "Sound file: .wav, .flac, .mp3, .opus, .ogg or .pcm; - writes to stdout.",
+        "Sound file: .wav, .flac, .mp3, .opus, .ogg, .aac or .pcm; - writes to stdout.",
     ),
 ]
 Format = Annotated[
@@ -270,7 +269,7 @@ Format = Annotated[
         OUTPUT,
         "--format",
         "NAME",
-        "wav, flac, mp3, opus, ogg or pcm. Default: the suffix of -o; wav for stdout and --batch.",
+        "wav, flac, mp3, opus, ogg, aac or pcm. Default: the suffix of -o; wav for stdout and --batch.",
     ),
 ]
 VoiceOutput = Annotated[

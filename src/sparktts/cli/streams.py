@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..library import VoiceLibrary
@@ -33,13 +32,11 @@ class Sinks:
     @classmethod
     def parse(cls, output: str | None, format: str | None, stream: bool, play: bool) -> Sinks:
         """From the options, before any work. Raises OptionError, AudioError."""
-        from ..audio.live import Player, check_live_format
-        from ..audio.write import format_of
+        from ..audio.live import Player
 
         target = None
         if output is not None or stream:
             target = AudioTarget.parse(output or DEFAULT, format)
-            check_live_format(target.format or format_of(target.path or Path(DEFAULT)))
         return cls(target, Player() if play else None)
 
     @property
@@ -58,6 +55,8 @@ class Sinks:
         """at_once: what was not played yet is dropped."""
         if self._file is not None:
             self._file.close()
+        if self._stdout is not None and not at_once:
+            self._stdout.close()
         if self.player is not None:
             self.player.close(at_once)
 

@@ -83,7 +83,7 @@ class Reading:
     def audio(self, progress: Progress | None, count: int) -> Audio:
         """What all events come to. count: utterances that are expected."""
         from .audio.audio import Audio
-        from .audio.join import join
+        from .audio.join import join_timed
 
         started = time.perf_counter()
         pieces, reports = [], []
@@ -94,7 +94,8 @@ class Reading:
             reports.append(self.report_of(spoken))
             if progress is not None:
                 progress(len(reports), max(len(reports), count))
-        samples = join(pieces, [report.pause for report in reports], self.tts.sample_rate)
+        samples, spans = join_timed(pieces, [report.pause for report in reports], self.tts.sample_rate)
+        reports = [report.placed(*span) for report, span in zip(reports, spans, strict=True)]
         elapsed = time.perf_counter() - started
         report = self.summary(len(samples), elapsed, reports)
         return Audio(samples, self.tts.sample_rate, report, self.voice, self.metadata)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
@@ -10,7 +10,8 @@ from typing import Any
 class UtteranceReport:
     """One utterance: the user's text, what the model read, and the seed that repeats it when said alone.
 
-    seconds: of speech; pause: of silence after it; problems: of attempts that were thrown away, or cut.
+    seconds: of speech; pause: of silence after it; problems: of attempts that were thrown away, or cut; start, end:
+    its place in the whole sound, in seconds.
     """
 
     source: str
@@ -20,6 +21,12 @@ class UtteranceReport:
     seed: int
     retries: int
     problems: tuple[str, ...]
+    start: float = 0.0
+    end: float = 0.0
+
+    def placed(self, start: float, end: float) -> UtteranceReport:
+        """The same at its place in the sound."""
+        return replace(self, start=round(start, 3), end=round(end, 3))
 
 
 @dataclass(frozen=True)

@@ -399,6 +399,7 @@ class _Decoding:
         self._tts, self._reading, self._relay, self.pace, self._left = tts, reading, relay, pace, left
         self._flow = Flow(tts.sample_rate)
         self.samples = self.utterances = self.windows = self.decoded = self.emitted = 0
+        self.spans: list[tuple[float, float]] = []  # of each utterance in the sound, in seconds
         self.first_sound: float | None = None
         self.began = self.ended = time.perf_counter()
 
@@ -424,7 +425,7 @@ class _Decoding:
 
     def _speak(self, line: _Line) -> None:
         """One utterance, from its first token to its end. Raises _Stopped."""
-        relay, attempt, decode = self._relay, -1, None
+        relay, attempt, decode, began_at = self._relay, -1, None, self.samples
         while True:
             with relay.changed:
                 while True:
@@ -458,6 +459,8 @@ class _Decoding:
         with relay.changed:
             self.emitted += len(line.codes)
             self._send(self._flow.end(line.utterance.pause))
+            rate = self._tts.sample_rate
+            self.spans.append((began_at / rate, (self.samples - self._flow.silence) / rate))
             self.utterances += 1
             relay.lines.popleft()
             relay.changed.notify_all()
@@ -577,7 +580,8 @@ class SpeechStream:
 
     def _summary(self) -> Report:
         d = self._decoding
-        return self._reading.summary(d.samples, d.ended - d.began, self._relay.reports)
+        reports = [report.placed(*span) for report, span in zip(self._relay.reports, d.spans, strict=True)]
+        return self._reading.summary(d.samples, d.ended - d.began, reports)
 
 
 def first_window(look_ahead: int, exact: bool) -> int:

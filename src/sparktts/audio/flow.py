@@ -29,6 +29,7 @@ class Flow:
         self._keep, self._fade = round(KEEP * sample_rate), round(FADE * sample_rate)
         self._loudest = float("-inf")  # dBFS
         self._level = 0.0  # RMS of the first utterance's sound
+        self.silence = 0  # samples at the end of what `end` returned
         self.begin(0.0)
 
     def begin(self, pause: float) -> None:
@@ -58,9 +59,10 @@ class Flow:
         return self._out(held[:count], whole)
 
     def end(self, pause: float) -> Samples:
-        """The end of the utterance, and the pause after it in seconds."""
+        """The end of the utterance, and the pause after it in seconds; `silence`: samples of it that were added."""
         held, length = self._held, round(pause * self._rate)
         if not self.started and not np.any(self._active(held)):
+            self.silence = length
             return np.zeros(length, np.float32)
         sounding = np.flatnonzero(self._active(held))
         end = self._end_of_sound(sounding, held)
@@ -72,8 +74,8 @@ class Flow:
             last[len(last) - size :] *= _ramp(size)[::-1]
         if not self._level and self._sounding:
             self._level = float(np.sqrt(self._energy / self._sounding))
-        self._held = _NOTHING
-        return np.concatenate([last, np.zeros(max(0, length - max(0, quiet - self._keep)), np.float32)])
+        self._held, self.silence = _NOTHING, max(0, length - max(0, quiet - self._keep))
+        return np.concatenate([last, np.zeros(self.silence, np.float32)])
 
     def _whole_frames(self, samples: int) -> int:
         """So many samples, rounded down to frames: where they begin does not depend on the parts that came."""

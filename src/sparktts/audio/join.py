@@ -23,6 +23,13 @@ def join(pieces: Sequence[Samples], pauses: Sequence[float], sample_rate: int) -
     vanish, their pauses stay. Returns (N,) float32. Raises AudioError for another number of pauses or a
     negative one.
     """
+    return join_timed(pieces, pauses, sample_rate)[0]
+
+
+def join_timed(
+    pieces: Sequence[Samples], pauses: Sequence[float], sample_rate: int
+) -> tuple[Samples, list[tuple[float, float]]]:
+    """The same, and where each piece begins and ends in it, in seconds."""
     if len(pauses) not in (len(pieces), max(0, len(pieces) - 1)):
         raise AudioError(f"{len(pieces)} pieces have {len(pauses)} pauses; give one pause after each piece.")
     if any(not 0.0 <= pause < float("inf") for pause in pauses):
@@ -30,11 +37,14 @@ def join(pieces: Sequence[Samples], pauses: Sequence[float], sample_rate: int) -
     trimmed = [trim_silence(piece, sample_rate, KEEP) for piece in pieces]
     gains = _gains(trimmed, sample_rate)
     parts: list[Samples] = []
+    spans: list[tuple[float, float]] = []
+    at = 0
     for index, (piece, gain) in enumerate(zip(trimmed, gains, strict=True)):
-        parts.append(_faded(piece * np.float32(gain), sample_rate))
-        if index < len(pauses):
-            parts.append(np.zeros(round(pauses[index] * sample_rate), np.float32))
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+        silence = round(pauses[index] * sample_rate) if index < len(pauses) else 0
+        parts += [_faded(piece * np.float32(gain), sample_rate), np.zeros(silence, np.float32)]
+        spans.append((at / sample_rate, (at + piece.size) / sample_rate))
+        at += piece.size + silence
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32), spans
 
 
 def _gains(pieces: Sequence[Samples], sample_rate: int) -> list[float]:

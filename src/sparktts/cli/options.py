@@ -272,6 +272,10 @@ Format = Annotated[
         "wav, flac, mp3, opus, ogg, aac or pcm. Default: the suffix of -o; wav for stdout and --batch.",
     ),
 ]
+Subtitles = Annotated[
+    Path | None,
+    option(OUTPUT, "--subtitles", "FILE.srt", "Also write when each sentence is said, as subtitles. Default: none."),
+]
 VoiceOutput = Annotated[
     str,
     option(

@@ -10,11 +10,12 @@ from ..errors import OptionError
 from . import options
 from .console import note, progress_bar, result_json
 from .speaking import ModelOptions, Speaker, Wish, record, summary
-from .targets import STDOUT, AudioTarget, VoiceTarget
+from .targets import STDOUT, AudioTarget, VoiceTarget, check_file, write_text
 from .texts import STDIN, arriving_text, given_text
 
 if TYPE_CHECKING:
     from ..longform import ReadingOptions
+    from ..report import Report
     from ..sampling import SamplingOptions
     from ..streaming import Mode
     from ..text import TextOptions
@@ -36,6 +37,7 @@ def say(
     keep_voice: options.KeepVoice = None,
     output: options.SayOutput = None,
     format: options.Format = None,
+    subtitles: options.Subtitles = None,
     model: options.Model = None,
     engine: options.Engine = "auto",
     device: options.Device = "auto",
@@ -85,8 +87,10 @@ def say(
     if batch is not None:
         from .batch import say_all
 
-        if text is not None or file is not None or keep_voice is not None:
-            raise OptionError("--batch takes its texts from the list: leave out TEXT, --file and --keep-voice.")
+        if text is not None or file is not None or keep_voice is not None or subtitles is not None:
+            raise OptionError(
+                "--batch takes its texts from the list: leave out TEXT, --file, --keep-voice and --subtitles."
+            )
         if stream or play:
             raise OptionError("--batch writes whole files: leave out --stream and --play.")
         if output is None:
@@ -94,17 +98,21 @@ def say(
         say_all(batch, output, format, wish, lambda: Speaker(models.load(), *settings), json=json, quiet=quiet)
         return
     keep = None if keep_voice is None else VoiceTarget(keep_voice)
+    if subtitles is not None:
+        check_file(subtitles, OptionError)
     if stream or play:
         from .streams import Sinks, say_live
 
         sinks = Sinks.parse(output, format, stream, play)
         live = arriving_text() if text == STDIN and file is None else given_text(text, file)
         mode: Mode = "exact" if exact else "low-latency"
-        say_live(live, wish, sinks, keep, lambda: Speaker(models.load(), *settings), mode, look_ahead, json, quiet)
+        load = lambda: Speaker(models.load(), *settings)  # noqa: E731
+        report = say_live(live, wish, sinks, keep, load, mode, look_ahead, json, quiet)
+        _write_subtitles(subtitles, report)
         return
     target = AudioTarget.parse("speech.wav" if output is None else output, format)
     said = given_text(text, file)
-    _say_one(said, wish, target, keep, models, settings, json, quiet)
+    _write_subtitles(subtitles, _say_one(said, wish, target, keep, models, settings, json, quiet))
 
 
 def _say_one(
@@ -116,7 +124,7 @@ def _say_one(
     settings: tuple[TextOptions, ReadingOptions, SamplingOptions],
     json: bool,
     quiet: bool,
-) -> None:
+) -> Report:
     from ..library import VoiceLibrary
 
     if keep is not None:
@@ -135,6 +143,15 @@ def _say_one(
             note(line)
         if keep is not None:
             note(f"Kept the voice: speak with it again by --voice {keep.text}")
+    assert audio.report is not None
+    return audio.report
+
+
+def _write_subtitles(path: Path | None, report: Report) -> None:
+    from ..subtitles import to_srt
+
+    if path is not None:
+        write_text(str(path), to_srt(report.utterances))
 
 
 def _text_options(

@@ -15,6 +15,7 @@ from .targets import STDOUT, AudioTarget, VoiceTarget
 
 if TYPE_CHECKING:
     from ..audio.live import LiveFile, LiveWriter, Player
+    from ..report import Report
     from ..streaming import Chunk, Mode, SpeechStream
 
 DEFAULT = "speech.wav"
@@ -85,7 +86,7 @@ def say_live(
     look_ahead: int | None,
     json: bool,
     quiet: bool,
-) -> None:
+) -> Report:
     """Says a text into the sinks, and reports on it. Raises SparkTTSError."""
     if keep is not None:
         keep.check(VoiceLibrary())
@@ -108,6 +109,7 @@ def say_live(
             note(f"First sound after {figures.first_sound:.2f} s.")
         if keep is not None:
             note(f"Kept the voice: speak with it again by --voice {keep.text}")
+    return stream.report
 
 
 def _run(stream: SpeechStream, sinks: Sinks, bar: Bar) -> None:

@@ -155,9 +155,9 @@ class ArrivingText:
             self._spoken = True
             last = utterances[-1]
             if kind == "clause":
-                last = replace(last, pause=CLAUSE_PAUSE, end="clause")
+                last = replace(last, pause=CLAUSE_PAUSE * self._options.pauses, end="clause")
             elif kind == "forced":
-                last = replace(last, pause=FORCED_PAUSE, end="forced")
+                last = replace(last, pause=FORCED_PAUSE * self._options.pauses, end="forced")
             if self._ended and not self._text:
                 last = replace(last, pause=0.0)
             utterances[-1] = last

@@ -532,8 +532,9 @@ class SpeechStream:
             self.close()
             raise
         if chunk is None:
+            left = self._relay.stopped  # another thread has closed it meanwhile
             self.close()
-            self._report = self._summary()
+            self._report = None if left else self._summary()
             raise StopIteration
         return chunk
 

@@ -65,6 +65,8 @@ TargetSeconds = Annotated[
     ),
 ]
 
+Pauses = Annotated[float, option(TEXT, "--pauses", "X", "Longer or shorter pauses between sentences: times 0 to 5.")]
+
 # Who says it
 Voice = Annotated[
     str | None,

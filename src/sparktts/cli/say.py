@@ -55,6 +55,7 @@ def say(
     lexicon: options.Lexicon = None,
     max_seconds: options.MaxSeconds = 12.0,
     target_seconds: options.TargetSeconds = None,
+    pauses: options.Pauses = 1.0,
     stream: options.Stream = False,
     play: options.Play = False,
     exact: options.Exact = False,
@@ -78,7 +79,7 @@ def say(
     wish.check()
     models = ModelOptions(model, engine, device, dtype)
     settings = (
-        _text_options(no_normalize, language, lexicon, target_seconds, max_seconds),
+        _text_options(no_normalize, language, lexicon, target_seconds, max_seconds, pauses),
         _reading_options(not no_checks, retries, batch_size),
         _sampling_options(temperature, top_k, top_p, repetition_penalty, seed),
     )
@@ -155,7 +156,7 @@ def _write_subtitles(path: Path | None, report: Report) -> None:
 
 
 def _text_options(
-    no_normalize: bool, language: str, lexicon: Path | None, target: float | None, maximum: float
+    no_normalize: bool, language: str, lexicon: Path | None, target: float | None, maximum: float, pauses: float
 ) -> TextOptions:
     from ..text import TextOptions, load_lexicon
 
@@ -167,6 +168,7 @@ def _text_options(
         lexicon={} if lexicon is None else load_lexicon(lexicon),
         target_seconds=min(TARGET_SECONDS, maximum) if target is None else target,
         max_seconds=maximum,
+        pauses=pauses,
     )
 
 

@@ -31,12 +31,15 @@ class ModelOptions:
     engine: str
     device: str
     dtype: str = "auto"
+    concurrency: int = 1
 
     def load(self) -> SparkTTS:
         """Opens the model; its weights are read when first used. Raises CheckpointError, OptionError."""
         from ..pipeline import SparkTTS
 
-        return SparkTTS.from_pretrained(self.model, engine=self.engine, device=self.device, dtype=self.dtype)
+        return SparkTTS.from_pretrained(
+            self.model, engine=self.engine, device=self.device, dtype=self.dtype, concurrency=self.concurrency
+        )
 
 
 @dataclass(frozen=True)

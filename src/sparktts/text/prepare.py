@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from ..errors import OptionError, TextError
@@ -23,6 +23,7 @@ from .split import Utterance, finished, sentence_ends, span_pause, split_text
 from .tracked import Tracked
 
 MAX_CHARACTERS = 500_000
+MOST_PAUSES = 5.0
 _SPEAKABLE = re.compile(r"[^\W_]")
 _MIN_SECONDS = 1.0
 _LONG_BLOCK = 4000  # characters without a blank line that are prepared at a time
@@ -34,7 +35,7 @@ class TextOptions:
 
     normalize: numbers, dates, symbols ... in words; language: "zh" or "en" for all of them, None for
     the language of the words around; lexicon: word -> what to say;
-    target_seconds, max_seconds: length of an utterance.
+    target_seconds, max_seconds: length of an utterance; pauses: factor of all silences between them.
     Raises OptionError.
     """
 
@@ -43,13 +44,21 @@ class TextOptions:
     lexicon: Mapping[str, str] = field(default_factory=dict)
     target_seconds: float = 8.0
     max_seconds: float = 12.0
+    pauses: float = 1.0
 
     def __post_init__(self) -> None:
         if self.language not in (None, "zh", "en"):
             raise OptionError(f"The language is zh, en or None for automatic, not {self.language!r}.")
-        for name, value in (("target_seconds", self.target_seconds), ("max_seconds", self.max_seconds)):
+        numbers = (
+            ("target_seconds", self.target_seconds),
+            ("max_seconds", self.max_seconds),
+            ("pauses", self.pauses),
+        )
+        for name, value in numbers:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise OptionError(f"{name} is a number of seconds, not {value!r}.")
+                raise OptionError(f"{name} is a number, not {value!r}.")
+        if not 0 <= self.pauses <= MOST_PAUSES:
+            raise OptionError(f"pauses is a factor from 0 to {MOST_PAUSES:g}, not {self.pauses:g}.")
         if not _MIN_SECONDS <= self.max_seconds <= 60:
             raise OptionError(f"max_seconds is between {_MIN_SECONDS:g} and 60, not {self.max_seconds:g}.")
         if not 0 < self.target_seconds <= self.max_seconds:
@@ -100,6 +109,10 @@ class Preparation:
         return self._notes.sentences()
 
     def __iter__(self) -> Iterator[Utterance]:
+        factor = self._options.pauses
+        return (u if factor == 1.0 else replace(u, pause=u.pause * factor) for u in self._all())
+
+    def _all(self) -> Iterator[Utterance]:
         notes = self._notes
         blocks = parse_markup(drop_controls(Tracked.of(self._text), notes), notes)
         held: Utterance | None = None  # the last one, until what follows it is known

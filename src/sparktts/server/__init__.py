@@ -1,0 +1,1 @@
+"""The HTTP server: OpenAI's speech interface, voices, a WebSocket, metrics. Extra: `server`."""

@@ -78,6 +78,10 @@ def install(app: FastAPI) -> None:
     async def _pipeline(_: Request, error: SparkTTSError) -> JSONResponse:
         return api_error(error).response()
 
+    @app.exception_handler(Exception)  # it is logged as well
+    async def _unexpected(_: Request, error: Exception) -> JSONResponse:
+        return api_error(error).response()
+
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         return invalid(error.errors()).response()

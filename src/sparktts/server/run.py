@@ -23,6 +23,8 @@ def run(app: FastAPI, host: str, port: int, settings: ServerSettings, tell: Call
     address = f"[{host}]" if ":" in host else host
     model, chosen = app.state.studio.tts.checkpoint.name, listener.getsockname()[1]
     tell(f"Serving {model} at http://{address}:{chosen} (Ctrl-C stops).")
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+    logging.getLogger("sparktts.server").setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").addFilter(_without_noise)
     config = uvicorn.Config(
         app,

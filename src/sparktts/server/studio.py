@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ..pipeline import SparkTTS
 
 Result = TypeVar("Result")
+log = logging.getLogger("sparktts.server")
 _REMEMBERED = 20  # durations of requests from which the wait of a refused one is estimated
 
 
@@ -107,7 +109,8 @@ class Studio:
             )
         self._admitted += 1
 
-    def _leave(self, outcome: str, began: float) -> None:
+    def _leave(self, outcome: str, began: float, report: Report | None = None) -> None:
+        log.info("%s", _line(outcome, time.monotonic() - began, report, self.settings.log_texts))
         self._admitted -= 1
         self._durations.append(time.monotonic() - began)
         self.metrics.requests.labels(outcome).inc()
@@ -159,7 +162,7 @@ class Speech:
             try:
                 await asyncio.shield(self._studio.run(self.stream.close))
             finally:
-                self._studio._leave(self._outcome, self._began)
+                self._studio._leave(self._outcome, self._began, self.report)
 
     async def _next(self) -> bytes | None:
         left = self._deadline - time.monotonic()
@@ -178,6 +181,14 @@ class Speech:
             self._studio.metrics.finished(self.report)
             self._studio.metrics.total.observe(time.monotonic() - self._began)
         return data
+
+
+def _line(outcome: str, seconds: float, report: Report | None, texts: bool) -> str:
+    """What the log says of a request; texts only where that was asked for."""
+    if report is None:
+        return f"{outcome} after {seconds:.2f} s"
+    said = f": {' '.join(utterance.source for utterance in report.utterances)!r}" if texts else ""
+    return f"{outcome} after {seconds:.2f} s, {report.seconds:.2f} s of speech, voice {report.voice}{said}"
 
 
 def _outcome(error: BaseException) -> str:

@@ -108,8 +108,9 @@ class Conversation:
         elif kind == "text":
             self._text(message.get("text"))
         elif kind == "end":
-            self._current().ended = True
-            self._current().pieces.end()
+            turn = self._current()
+            turn.ended = True
+            turn.pieces.end()
         elif kind == "interrupt":
             await self._interrupt()
             await self._send({"type": "interrupted"})
@@ -156,10 +157,11 @@ class Conversation:
                 await self._socket.send_bytes(data)
             report = speech.report
             await self._send({"type": "done", "report": None if report is None else report.to_dict()})
-        except (WebSocketDisconnect, RuntimeError):
+        except WebSocketDisconnect:
             pass
         except Exception as error:
-            await self._send({"type": "error", **api_error(error).body})
+            with contextlib.suppress(RuntimeError):  # nobody is there any more
+                await self._send({"type": "error", **api_error(error).body})
         finally:
             turn.pieces.end()
             if speech is not None:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ...audio.samples import Samples
 from .base import Embedding, unit
-from .features import slaney_bank
-from .packages import PackageFiles, needed
+from .packages import JudgeMissing, PackageFiles, needed
 
 PIP = "resemblyzer"
-SIZE, HOP, BINS = 400, 160, 40
-WINDOW, STEP = 160, 77  # frames that the network hears at once, and from one window to the next
 QUIET = 10 ** (-30 / 20)  # clips below this RMS are raised to it
 
 
@@ -24,15 +19,13 @@ class GE2E:
         """Raises JudgeMissing."""
         weights = packages.file("resemblyzer", "pretrained.pt", PIP)
         try:
-            import torch
+            from .ge2e_network import GE2ENetwork
         except ImportError:
             raise needed("torch", "torch") from None
-        state: dict[str, Any] = torch.load(weights, map_location="cpu", weights_only=True)["model_state"]
-        self._lstm, self._linear = torch.nn.LSTM(BINS, 256, 3, batch_first=True).eval(), torch.nn.Linear(256, 256)
-        for network, prefix in ((self._lstm, "lstm."), (self._linear, "linear.")):
-            own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-            network.load_state_dict(own)
-        self._bank = torch.from_numpy(slaney_bank(BINS, SIZE))
+        try:
+            self._network = GE2ENetwork.load(weights)
+        except (RuntimeError, KeyError) as error:
+            raise JudgeMissing(f"the weights of GE2E do not fit: {str(error).splitlines()[0]}") from None
         self.name = f"GE2E (resemblyzer {packages.version('resemblyzer')})"
 
     def embed(self, samples: Samples) -> Embedding:
@@ -42,18 +35,4 @@ class GE2E:
         loudness = float(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
         gain = QUIET / loudness if 0 < loudness < QUIET else 1.0
         with torch.inference_mode():
-            mel = self._mel(torch.from_numpy(samples * np.float32(gain)))
-            mel = torch.nn.functional.pad(mel, (0, 0, 0, max(0, WINDOW - len(mel))))
-            windows = mel.unfold(0, WINDOW, STEP).transpose(1, 2)
-            _, (hidden, _) = self._lstm(windows)
-            each = torch.nn.functional.normalize(torch.relu(self._linear(hidden[-1])), dim=1)
-        return unit(each.mean(0).numpy())
-
-    def _mel(self, samples: Any) -> Any:
-        """(frames, 40) power."""
-        import torch
-
-        spectrum = torch.stft(
-            samples, SIZE, HOP, window=torch.hann_window(SIZE), pad_mode="constant", return_complex=True
-        )
-        return (self._bank @ spectrum.abs() ** 2).T
+            return unit(self._network(torch.from_numpy(samples * np.float32(gain))[None])[0].numpy())

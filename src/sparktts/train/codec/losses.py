@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...audio.mel import MelSpectrogram
 from ...engine.torch.aligner import AlignerNetwork
+from ...evaluate.judges.ge2e_network import GE2ENetwork
 
 MEL_FLOOR = 1e-5
 # Mel bands of the resolutions: about one for six samples of the window, as in Descript's codec (arXiv 2306.06546).
@@ -68,6 +69,13 @@ def phoneme_loss(aligner: AlignerNetwork, real: Tensor, rebuilt: Tensor) -> Tens
         expected = aligner(real.float().transpose(1, 2), lengths)
     heard = aligner(rebuilt.float().transpose(1, 2), lengths)
     return F.kl_div(heard, expected, reduction="none", log_target=True).sum(dim=-1).mean()
+
+
+def identity_loss(voices: GE2ENetwork, real: Tensor, made: Tensor) -> Tensor:
+    """1 - cosine of the voices of recording and sound, mean of the batch. real, made: (B, N) at 16 kHz."""
+    with torch.no_grad():
+        expected = voices(real.float())
+    return 1 - F.cosine_similarity(voices(made.float()), expected).mean()
 
 
 def discriminator_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]]) -> Tensor:

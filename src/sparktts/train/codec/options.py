@@ -58,8 +58,8 @@ class OptimizerOptions:
 class LossOptions:
     """Weights of the losses; 0 leaves one out. mel_windows: STFT windows of the mel loss, in samples.
 
-    spread keeps all dimensions of the codebook in use, phonemes keeps what is said in the tokens (with `aligner`); the
-    published training has neither.
+    spread keeps all dimensions of the codebook in use, phonemes keeps what is said in the tokens (with `aligner`),
+    identity keeps who says it (with `voice_encoder`); the published training has none of them.
     """
 
     mel: float = bounded(15.0, low=0)
@@ -69,6 +69,7 @@ class LossOptions:
     spread: float = bounded(0.1, low=0)
     phonemes: float = bounded(5.0, low=0)
     speaker: float = bounded(1.0, low=0)
+    identity: float = bounded(10.0, low=0)
     postnet: float = bounded(1.0, low=0)
     f0: float = bounded(1.0, low=0)
     voicing: float = bounded(1.0, low=0)
@@ -97,6 +98,7 @@ class CodecTraining:
     stage: `all`, or `decoder`: encoder, quantisers and tokens stay as they are, tokens come from the shards.
     features: what hears the speech; null: the model of init_from; without `cache` it hears every batch anew.
     aligner: what `sparktts train aligner` made on the same features; the tokens are then to keep the phonemes.
+    voice_encoder: weights of GE2E (resemblyzer's pretrained.pt); it then hears whether the sound is the same person's.
     init_from: a checkpoint to go on from. model: section `audio_tokenizer` of BiCodec/config.yaml, merged over that of
     init_from; parts whose configuration differs start untrained.
     speaker_warmup: steps during which the continuous x-vector is the condition; quantizer_warmup: steps before the
@@ -107,6 +109,7 @@ class CodecTraining:
     data: DataOptions
     features: EncoderOptions | None = None
     aligner: Path | None = None
+    voice_encoder: Path | None = None
     model: dict[str, Any] = field(default_factory=dict)
     stage: Literal["all", "decoder"] = "all"
     init_from: Path | None = None

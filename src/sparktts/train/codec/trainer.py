@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -16,11 +17,20 @@ from ...checkpoint.fields import Section
 from ...checkpoint.layout import CODEC_DIR, Checkpoint
 from ...engine.torch.aligner import Aligner, AlignerNetwork
 from ...errors import CheckpointError, OptionError
+from ...evaluate.judges.ge2e_network import GE2ENetwork
 from ..features.cache import ClipFeatures
 from ..features.extractors import EncoderOptions, open_encoder
 from ..run import Metrics, Run, launch
 from .discriminators import Discriminators
-from .losses import adversarial_loss, discriminator_loss, feature_loss, mel_distance, phoneme_loss, resolutions
+from .losses import (
+    adversarial_loss,
+    discriminator_loss,
+    feature_loss,
+    identity_loss,
+    mel_distance,
+    phoneme_loss,
+    resolutions,
+)
 from .model import Averaged, CodecModel, Made, SyncedBatchNorm
 from .options import CodecTraining
 from .segments import Batch, Needs, Recordings, Segments, load_clips
@@ -86,13 +96,14 @@ class CodecTrainer:
         segments: Segments,
         validation: Validation | None = None,
         aligner: AlignerNetwork | None = None,
+        voices: GE2ENetwork | None = None,
     ) -> None:
         self.run, self.options, self.segments, self.validation = run, options, segments, validation
         self.model = model.prepare().to(run.device)
         if run.world_size > 1:
             SyncedBatchNorm.everywhere(self.model)
         run.broadcast(self.model)
-        self.aligner = aligner
+        self.aligner, self.voices = aligner, voices
         self.averaged = Averaged(self.model, options.optimizer.ema)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = self._adam(self.parameters)
@@ -148,7 +159,7 @@ class CodecTrainer:
         if held:
             held_recordings = Recordings(held, held_root, config.hop, data.cache_mb, kept)
             validation = Validation(run, held_recordings, held_heard, data.reference_seconds)
-        trainer = cls(run, options, model, segments, validation, aligner)
+        trainer = cls(run, options, model, segments, validation, aligner, voice_encoder(options, run.device))
         trainer.announce()
         return trainer
 
@@ -233,6 +244,8 @@ class CodecTrainer:
         losses = {"mel": mel_distance(batch.audio, made.wave, self.mels), **made.losses}
         if self.aligner is not None and batch.features is not None and made.features is not None:
             losses["phonemes"] = phoneme_loss(self.aligner, batch.features, made.features)
+        if self.voices is not None:
+            losses["identity"] = identity_loss(self.voices, batch.audio, made.wave)
         if judged:
             assert self.discriminators is not None
             self.discriminators.requires_grad_(False)
@@ -282,6 +295,19 @@ class CodecTrainer:
         for optimizer in filter(None, (self.optimizer, self.discriminator_optimizer)):
             for group in optimizer.param_groups:
                 group["lr"] = rate
+
+
+def voice_encoder(options: CodecTraining, device: torch.device) -> GE2ENetwork | None:
+    """What hears who speaks, if the options name it. Raises CheckpointError."""
+    if options.voice_encoder is None:
+        return None
+    try:
+        return GE2ENetwork.load(options.voice_encoder).to(device)
+    except (OSError, RuntimeError, KeyError, ValueError, UnpicklingError):
+        raise CheckpointError(
+            f"{options.voice_encoder} holds no weights of GE2E: `voice_encoder` must be pretrained.pt of the package "
+            "resemblyzer."
+        ) from None
 
 
 def feature_source(options: CodecTraining) -> EncoderOptions:

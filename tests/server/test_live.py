@@ -15,24 +15,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from .process import Server
 
-WORDS = tuple(
-    [
-        "The",
-        "first",
-        "clause",
-        "is",
-        "here,",
-        "and",
-        "the",
-        "second",
-        "one",
-        "follows.",
-        "Another",
-        "sentence",
-        "ends",
-        "it.",
-    ]
-)
+TEXT = "The first clause is here, and the second one follows. Another sentence ends it."
+WORDS = [*TEXT.split(" ")]
 START = {"type": "start", "checks": False, "seed": 3}
 
 

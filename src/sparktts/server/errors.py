@@ -26,8 +26,11 @@ BAD, UNAUTHORIZED, NOT_FOUND, SLOW, CONFLICT, LARGE, UNUSABLE, BUSY, BUG, LATE =
 _KINDS = {BUSY: "rate_limit_error", UNAUTHORIZED: "authentication_error", BUG: "server_error", LATE: "server_error"}
 
 
-class ApiError(Exception):
-    """What ends a request: the status, a sentence, and the field that it is about."""
+class ApiError(HTTPException):
+    """What ends a request: the status, a sentence, and the field that it is about.
+
+    An HTTPException, as the framework takes any other error while it reads a body for a malformed body.
+    """
 
     def __init__(
         self,
@@ -37,8 +40,8 @@ class ApiError(Exception):
         code: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
-        super().__init__(message)
-        self.status, self.message, self.param, self.code, self.headers = status, message, param, code, headers
+        super().__init__(status, message, headers)
+        self.status, self.message, self.param, self.code = status, message, param, code
 
     @property
     def body(self) -> dict[str, Any]:
@@ -47,7 +50,7 @@ class ApiError(Exception):
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
     def response(self) -> JSONResponse:
-        return JSONResponse(self.body, self.status, self.headers)
+        return JSONResponse(self.body, self.status, None if self.headers is None else dict(self.headers))
 
 
 def api_error(error: BaseException) -> ApiError:

@@ -11,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..errors import OptionError
-from . import clone, decode, encode, model, prepare, say, serve, train, voices
+from . import bench, clone, decode, encode, model, prepare, say, serve, train, voices
 from . import eval as evaluation
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("say")(say.say)
 app.command("clone")(clone.clone)
 app.add_typer(voices.app, name="voices")
 app.command("serve")(serve.serve)
+app.command("bench")(bench.bench)
 app.command("encode")(encode.encode)
 app.command("decode")(decode.decode)
 app.command("eval")(evaluation.evaluate)

@@ -25,6 +25,7 @@ from sparktts.checkpoint.layout import Checkpoint  # noqa: E402
 from sparktts.engine.torch.aligner import Aligner, AlignerNetwork  # noqa: E402
 from sparktts.engine.torch.codec import TorchCodec  # noqa: E402
 from sparktts.errors import CheckpointError, OptionError  # noqa: E402
+from sparktts.evaluate.judges.ge2e_network import GE2ENetwork  # noqa: E402
 from sparktts.train.aligner import export as export_aligner  # noqa: E402
 from sparktts.train.codec.discriminators import Discriminators  # noqa: E402
 from sparktts.train.codec.export import export  # noqa: E402
@@ -38,7 +39,7 @@ from sparktts.train.codec.model import SyncedBatchNorm  # noqa: E402
 from sparktts.train.codec.options import CodecTraining, DiscriminatorOptions  # noqa: E402
 from sparktts.train.codec.quantizing import unevenness  # noqa: E402
 from sparktts.train.codec.segments import Segments  # noqa: E402
-from sparktts.train.codec.trainer import CodecTrainer, train  # noqa: E402
+from sparktts.train.codec.trainer import CodecTrainer, train, voice_encoder  # noqa: E402
 from sparktts.train.features.extractors import encode_clip  # noqa: E402
 from sparktts.train.options import parse_options  # noqa: E402
 from sparktts.train.run import Run, launch, load_checkpoint  # noqa: E402
@@ -132,6 +133,31 @@ def test_tokens_come_to_keep_what_a_recogniser_hears(
     after = trainer.aligner.state_dict()  # type: ignore[union-attr]
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert not [name for name in trainer.model.state_dict() if "aligner" in name]
+
+
+def test_the_sound_comes_to_be_the_voice_that_a_speaker_encoder_hears(make: Make, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = GE2ENetwork()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(4)  # as drawn, everybody sounds the same to it
+    torch.save({"model_state": network.state_dict()}, tmp_path / "pretrained.pt")
+    others = dict.fromkeys(("mel", "quantizer", "spread", "speaker", "postnet", "f0", "voicing"), 0.0)
+    trainer = make(
+        "source_filter",
+        run={"steps": 16, "validate_every": 100, "save_every": 100},
+        voice_encoder=str(tmp_path / "pretrained.pt"),
+        losses={**others, "identity": 10.0},
+        optimizer={"rate": 3e-3},
+    )
+    before = {name: value.clone() for name, value in trainer.voices.state_dict().items()}  # type: ignore[union-attr]
+    trainer.fit()
+    heard = [line["identity"] for line in metrics(tmp_path / "run")]
+    assert np.mean(heard[-4:]) < 0.8 * np.mean(heard[:4]), heard
+    assert all(torch.equal(value, before[name]) for name, value in trainer.voices.state_dict().items())  # type: ignore[union-attr]
+    (tmp_path / "other.pt").write_bytes(b"no weights")
+    with pytest.raises(CheckpointError, match="GE2E"):
+        voice_encoder(replace(trainer.options, voice_encoder=tmp_path / "other.pt"), torch.device("cpu"))
 
 
 def test_features_that_are_the_same_sound_the_same_to_a_recogniser(tmp_path: Path) -> None:

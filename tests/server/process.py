@@ -22,10 +22,10 @@ class Server:
     log: list[str] = field(default_factory=list)
 
     @classmethod
-    def start(cls, model: Path, voices: Path, *arguments: str) -> Server:
+    def start(cls, model: Path, voices: Path, *arguments: str, program: str = "sparktts") -> Server:
         environment = {**os.environ, "SPARKTTS_VOICES": str(voices), "OMP_NUM_THREADS": "1", "SPARKTTS_THREADS": "1"}
         process = subprocess.Popen(
-            [sys.executable, "-m", "sparktts", "serve", "--model", str(model), "--port", "0", *arguments],
+            [sys.executable, "-m", program, "serve", "--model", str(model), "--port", "0", *arguments],
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,

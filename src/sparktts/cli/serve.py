@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,6 +51,12 @@ def serve(
     queue: Annotated[int, options.option(_LIMITS, "--queue", "N", "Requests that may wait; more are refused.")] = 32,
     deadline: Annotated[float, options.option(_LIMITS, "--deadline", "S", "Seconds for a whole request.")] = 600.0,
     max_text: Annotated[int, options.option(_LIMITS, "--max-text", "N", "Characters of a text.")] = 50_000,
+    page: Annotated[
+        bool,
+        options.option(
+            None, "--page/--no-page", None, "The web page at /. Default: if gradio is installed.", show_default=False
+        ),
+    ] = True,
     log_texts: Annotated[
         bool, options.option(None, "--log-texts", None, "Also log what is said. Default: neither text nor sound.")
     ] = False,
@@ -63,7 +70,7 @@ def serve(
     try:
         from ..server.app import create_app
         from ..server.run import run
-        from ..server.security import hashed
+        from ..server.security import hashed, is_key
         from ..server.settings import ServerSettings, check_exposure
     except ImportError as error:
         raise OptionError(f'The server needs {error.name}: pip install "sparktts[server]".') from None
@@ -79,7 +86,28 @@ def serve(
     )
     check_exposure(host, settings, insecure)
     tts = ModelOptions(model, engine, device, dtype, concurrency).load()
-    run(create_app(tts, settings), host, port, settings, note)
+    app = create_app(tts, settings)
+    if page and find_spec("gradio") is not None:
+        from ..ui.page import mount
+
+        mount(app, tts, (lambda password: is_key(password, settings)) if keys else None)
+    run(app, host, port, settings, note)
+
+
+def ui(
+    model: options.Model = None,
+    engine: options.Engine = "auto",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    port: Annotated[int, options.option(_ACCESS, "--port", "N", "0: any free one.")] = 7860,
+) -> None:
+    """Open the web page for this machine: clone, create, read, voices.
+
+    sparktts ui --model Spark-TTS-0.5B
+    """
+    if find_spec("gradio") is None:
+        raise OptionError('The page needs gradio: pip install "sparktts[server,ui]".')
+    serve(model, engine, device, dtype, port=port, api_key=None, concurrency=4)
 
 
 def _keys(given: list[str], file: Path | None) -> list[str]:

@@ -1,0 +1,1 @@
+"""The web page: clone, create, read, voices. Extra: `ui`."""

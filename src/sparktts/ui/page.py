@@ -1,0 +1,58 @@
+"""The page: four tabs around one model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from ..documents import MAX_BYTES
+from . import clone, create, read, voices
+from .listening import Listening
+from .words import translations
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from ..pipeline import SparkTTS
+
+FONTS = ["system-ui", "sans-serif"]  # those of the machine: nothing is fetched
+CSS = """
+footer {display: none !important}
+.gradio-container {max-width: 60rem !important; margin: auto !important}
+"""
+
+
+def create_page(tts: SparkTTS, words: Any, listening: Listening) -> gr.Blocks:
+    """The page of a model. words: `translations()`; listening: what it plays while it is made."""
+    with gr.Blocks(title="sparktts", analytics_enabled=False) as page:
+        gr.Markdown(words("title"), elem_id="title", container=False)
+        gr.Markdown(words("synthetic"), container=False)
+        with gr.Tabs():
+            with gr.Tab(words("clone"), id="clone"):
+                clone.build(tts, words)
+            with gr.Tab(words("create"), id="create"):
+                create.build(tts, words)
+            with gr.Tab(words("read"), id="read"):
+                read.build(tts, words, listening)
+            with gr.Tab(words("voices"), id="voices"):
+                voices.build(tts, words)
+    return page
+
+
+def mount(app: FastAPI, tts: SparkTTS, allowed: Callable[[str], bool] | None = None) -> None:
+    """Puts the page at `/` of a server. allowed: whether a password is right; None: nobody is asked."""
+    words, listening = translations(), Listening()
+    app.include_router(listening.router())
+    gr.mount_gradio_app(
+        app,
+        create_page(tts, words, listening),
+        path="/",
+        i18n=words,
+        css=CSS,
+        theme=gr.themes.Soft(font=FONTS, font_mono=["monospace"]),
+        show_error=True,
+        auth=None if allowed is None else lambda _, password: allowed(password),
+        max_file_size=MAX_BYTES,
+    )

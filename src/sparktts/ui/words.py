@@ -1,0 +1,93 @@
+"""What the page says, in English and Chinese; the browser's language chooses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ENGLISH = {
+    "title": "Speech from text",
+    "synthetic": "Everything you hear here is synthetic speech. Clone a voice only if its owner agrees.",
+    "clone": "Clone",
+    "create": "Create",
+    "read": "Read",
+    "voices": "Voices",
+    "clip": "A recording of the voice: 5 to 15 seconds of clean speech",
+    "transcript": "What is said in it (optional): pace and melody are copied too",
+    "clip_check": "The recording",
+    "text": "Text",
+    "text_hint": "What shall be said?",
+    "speak": "Speak",
+    "stop": "Stop",
+    "result": "Speech",
+    "report": "Report",
+    "seed": "Seed (empty: a new one)",
+    "name": "Name",
+    "consent": "The speaker's permission",
+    "consent_hint": "such as: my own voice",
+    "keep": "Keep this voice",
+    "gender": "Gender",
+    "female": "female",
+    "male": "male",
+    "pitch": "Pitch",
+    "speed": "Pace",
+    "voice": "Voice",
+    "file": "Or a file: .txt, .md, .srt, .epub",
+    "sentences": "Sentences",
+    "again": "Say this sentence once more",
+    "sentence_number": "Sentence number",
+    "download": "Sound and subtitles",
+    "listen": "Listen",
+    "rename": "Rename",
+    "delete": "Delete",
+    "export": "Export",
+    "new_name": "New name",
+    "voice_file": "Voice file",
+    "waveform": "Waveform and spectrogram",
+}
+CHINESE = {
+    "title": "文字转语音",
+    "synthetic": "这里听到的都是合成语音。请在得到本人同意后再克隆声音。",
+    "clone": "克隆",
+    "create": "创建",
+    "read": "朗读",
+    "voices": "声音",
+    "clip": "声音的录音：5 到 15 秒清晰的说话声",
+    "transcript": "录音里说的话（可不填）：语速和语调也会照着来",
+    "clip_check": "录音检查",
+    "text": "文字",
+    "text_hint": "想说什么？",
+    "speak": "说出来",
+    "stop": "停止",
+    "result": "语音",
+    "report": "报告",
+    "seed": "随机种子（留空则每次不同）",
+    "name": "名称",
+    "consent": "说话人的许可",
+    "consent_hint": "例如：我自己的声音",
+    "keep": "保存这个声音",
+    "gender": "性别",
+    "female": "女",
+    "male": "男",
+    "pitch": "音高",
+    "speed": "语速",
+    "voice": "声音",
+    "file": "或者选择文件：.txt、.md、.srt、.epub",
+    "sentences": "句子",
+    "again": "重说这一句",
+    "sentence_number": "第几句",
+    "download": "声音和字幕",
+    "listen": "试听",
+    "rename": "改名",
+    "delete": "删除",
+    "export": "导出",
+    "new_name": "新名称",
+    "voice_file": "声音文件",
+    "waveform": "波形和频谱",
+}
+
+
+def translations() -> Any:
+    """Gradio's translations: `words("key")` in a label becomes the word in the browser's language."""
+    import gradio
+
+    return gradio.I18n(**{"en": ENGLISH, "zh": CHINESE, "zh-CN": CHINESE, "zh-TW": CHINESE})

@@ -39,6 +39,13 @@ step "aligner, and the time of each word"
 sparktts train aligner "$here/aligner.yaml"
 sparktts prepare prepared --aligner aligner-run/aligner "${hearing[@]}"
 
+step "what hears who speaks: GE2E, Apache-2.0"
+if [ ! -d voices ]; then
+  rm -rf voices.part
+  python -m pip install --quiet --disable-pip-version-check --no-deps --target voices.part resemblyzer==0.1.4
+  mv voices.part voices
+fi
+
 step "codec, and the tokens of each clip"
 sparktts train codec "$here/codec.yaml" --export codec
 sparktts prepare prepared --codec codec "${hearing[@]}"

@@ -59,7 +59,7 @@ def test_the_loss_falls(frontend: str, order: str, corrupt: float, mini: Path, s
         shards,
         mini,
         run={"steps": 40, "validate_every": 10},
-        data={"corrupt": corrupt},
+        data={"corrupt": corrupt, "corrupt_voice": corrupt},
         text_frontend=frontend,
         text_order=order,
     )

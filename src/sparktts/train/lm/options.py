@@ -17,13 +17,15 @@ class DataOptions:
 
     validation: share of the clips kept for validation (chosen by their ids), or a folder with shards of its own.
     max_tokens: longer sequences are left out, counted. corrupt: share of the semantic tokens that the model reads as
-    random ones, so that it learns to go on after its own mistakes; what it is to say stays as it is.
+    random ones, so that it learns to go on after its own mistakes; what it is to say stays as it is. corrupt_voice: the
+    same for the tokens of the voice, so that it does not know few voices by heart and others not at all.
     """
 
     shards: tuple[Path, ...]
     validation: float | Path = 0.02
     max_tokens: int = bounded(1500, low=16)
     corrupt: float = bounded(0.0, low=0, high=0.9)
+    corrupt_voice: float = bounded(0.0, low=0, high=0.9)
 
     def __post_init__(self) -> None:
         if not self.shards:

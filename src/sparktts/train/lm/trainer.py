@@ -148,10 +148,15 @@ class Trainer:
         return {"loss": total, **losses, **self._sample_errors(step)}
 
     def _packed(self, documents: list[Document], random: np.random.Generator) -> Packed:
-        share, span = self.options.data.corrupt, self.tokenizer.semantic.span
-        if not share:
-            return pack([(document.ids, document.targets) for document in documents])
-        return pack([(corrupted(document.ids, span, share, random), document.targets) for document in documents])
+        data, packed = self.options.data, []
+        for document in documents:
+            ids = document.ids
+            if data.corrupt:
+                ids = corrupted(ids, self.tokenizer.semantic.span, data.corrupt, random)
+            if data.corrupt_voice:
+                ids = corrupted(ids, self.tokenizer.speaker.span, data.corrupt_voice, random)
+            packed.append((ids, document.targets))
+        return pack(packed)
 
     def _validation_batches(self) -> list[Packed]:
         """The same sequences every time, uncorrupted."""

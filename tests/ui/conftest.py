@@ -1,4 +1,4 @@
-"""The page of a real server in a real browser, with a recording in place of the microphone."""
+"""The page of a real server in a real browser."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..server.process import Server  # noqa: E402
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --use-fake-ui-for-media-stream --use-fake-device-for-media-capture"
+    "--disable-component-update --disable-sync"
 )
 
 
@@ -30,13 +30,12 @@ def page_server(served: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="session")
-def browser(clip_16k: Path) -> Iterator[Any]:
+def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt install chromium")
     with sync_playwright() as playwright:
-        flags = [*FLAGS.split(), f"--use-file-for-fake-audio-capture={clip_16k}"]
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
         yield chromium
         chromium.close()

@@ -1,4 +1,4 @@
-"""What people do on the page: record and clone, create and keep, read a book, look after their voices."""
+"""What people do on the page: clone a clip, create and keep, read a text, look after their voices."""
 
 from __future__ import annotations
 
@@ -40,10 +40,9 @@ def tab(page: Any, name: str) -> None:
     page.get_by_role("tab", name=name).click()
 
 
-def test_a_voice_is_recorded_checked_cloned_and_kept(page: Any, page_server: Server) -> None:
-    page.get_by_role("button", name="Record", exact=True).click()
-    page.wait_for_timeout(4000)
-    page.locator("#clip").get_by_role("button", name="Stop").first.click()
+def test_a_clip_is_checked_cloned_and_kept(page: Any, page_server: Server, clip_16k: Path) -> None:
+    page.get_by_role("button", name="Upload file").first.click()
+    page.set_input_files("#clip input[type=file]", str(clip_16k))
     page.wait_for_selector("#clip-picture img")
     assert page.inner_text("#advice").strip()
     page.fill("#clone-text textarea", "Hello there.")

@@ -18,7 +18,7 @@ def build(tts: SparkTTS, words: Any) -> None:
     """Fields and what they do."""
     with gr.Row():
         with gr.Column():
-            voice = gr.Dropdown(choices=tts.voices.names(), label=words("voice"), elem_id="voices-voice")
+            voice = gr.Dropdown(choices=tts.voices.names(), value=None, label=words("voice"), elem_id="voices-voice")
             text = gr.Textbox(label=words("text"), value=SAMPLE_TEXT["en"], lines=2, elem_id="voices-text")
             listen = gr.Button(words("listen"), variant="primary", elem_id="voices-listen")
             sound = gr.Audio(label=words("result"), type="filepath", interactive=False, elem_id="voices-sound")

@@ -55,7 +55,9 @@ class Stretch:
 
         while True:
             try:
-                yield self._sink.pull().to_ndarray()[0].astype(np.float32)
+                frame = self._sink.pull()
+                assert isinstance(frame, av.AudioFrame)
+                yield frame.to_ndarray()[0].astype(np.float32)
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
 

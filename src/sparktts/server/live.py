@@ -153,7 +153,7 @@ class Conversation:
             speech = await self._studio.begin(turn.pieces, manner, voice)
             await self._send({"type": "started", "format": manner.response_format, "sample_rate": speech.sample_rate})
             await speech.first()
-            async for data in speech.bytes():
+            async for data in speech.parts():
                 await self._socket.send_bytes(data)
             report = speech.report
             await self._send({"type": "done", "report": None if report is None else report.to_dict()})

@@ -12,6 +12,7 @@ from ..longform import ReadingOptions
 from ..sampling import SamplingOptions
 from ..style import Style, parse_amount
 from ..text import TextOptions
+from ..types import Level
 
 AudioFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
 MEDIA_TYPES = {
@@ -117,5 +118,5 @@ class SpeechRequest(Manner):
     ] = False
 
 
-def _amount(value: str | float | None) -> float | str | None:
+def _amount(value: str | float | None) -> Level | float | None:
     return parse_amount(value) if isinstance(value, str) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -41,9 +42,9 @@ def run(app: FastAPI, host: str, port: int, settings: ServerSettings, tell: Call
     server = uvicorn.Server(config)
     previous = server.handle_exit
 
-    def stopping(number: int, frame: object) -> None:
+    def stopping(sig: int, frame: FrameType | None) -> None:
         app.state.studio.draining = True
-        previous(number, frame)  # type: ignore[arg-type]
+        previous(sig, frame)
 
     server.handle_exit = stopping  # type: ignore[method-assign]
     server.run(sockets=[listener])

@@ -132,7 +132,7 @@ class SpeechResponse(StreamingResponse):
         self._speech = speech
         events = wanted.stream_format == "sse"
         super().__init__(
-            _events(speech, wanted) if events else speech.bytes(),
+            _events(speech, wanted) if events else speech.parts(),
             media_type="text/event-stream" if events else MEDIA_TYPES[wanted.response_format],
             headers=_headers(speech, wanted),
         )
@@ -147,7 +147,7 @@ class SpeechResponse(StreamingResponse):
 async def _events(speech: Speech, wanted: SpeechRequest) -> AsyncIterator[bytes]:
     """The sound as server-sent events, as OpenAI's API sends it."""
     try:
-        async for data in speech.bytes():
+        async for data in speech.parts():
             yield _event({"type": "speech.audio.delta", "audio": base64.b64encode(data).decode()})
     except Exception as error:
         yield _event({"type": "error", **api_error(error).body})

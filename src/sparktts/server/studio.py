@@ -137,7 +137,7 @@ class Speech:
             self._pending = data
         self._studio.metrics.first_audio.observe(time.monotonic() - self._began)
 
-    async def bytes(self) -> AsyncIterator[bytes]:
+    async def parts(self) -> AsyncIterator[bytes]:
         """The encoded sound, part by part. Raises SparkTTSError, ApiError after the deadline."""
         data = self._pending if self._pending is not None else await self._next()
         while data is not None:

@@ -26,6 +26,7 @@ footer {display: none !important}
 
 def create_page(tts: SparkTTS, words: Any, listening: Listening) -> gr.Blocks:
     """The page of a model. words: `translations()`; listening: what it plays while it is made."""
+    page: gr.Blocks
     with gr.Blocks(title="sparktts", analytics_enabled=False) as page:
         gr.Markdown(words("title"), elem_id="title", container=False)
         gr.Markdown(words("synthetic"), container=False)

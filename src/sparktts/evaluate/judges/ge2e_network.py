@@ -41,7 +41,7 @@ class GE2ENetwork(nn.Module):
         windows = mel.unfold(1, WINDOW, STEP).transpose(2, 3)  # (B, windows, frames, bins)
         _, (hidden, _) = self.lstm(windows.flatten(0, 1))
         each = F.normalize(torch.relu(self.linear(hidden[-1])), dim=1)
-        return F.normalize(each.unflatten(0, windows.shape[:2]).mean(1), dim=1)
+        return F.normalize(each.reshape(*windows.shape[:2], WIDTH).mean(1), dim=1)
 
     def _mel(self, samples: Tensor) -> Tensor:
         """(B, frames, 40) power."""

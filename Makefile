@@ -13,8 +13,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[torch,export,train,phonemes,eval,server,ui,dev]"
 	touch $(STAMP)
 
-test: $(STAMP)  ## the fast tests, under ten minutes
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## the fast tests, under ten minutes on two cores
+	$(BIN)/python -m pytest -n 2
 
 test-all: $(STAMP)  ## everything, with soak and full-size checks: 10 GB of memory, 5 GB of disk
 	$(BIN)/python -m pytest -m "slow or not slow"

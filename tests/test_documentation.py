@@ -252,7 +252,8 @@ def test_every_command_and_option_has_its_place(name: str) -> None:
 
 
 def test_no_option_is_documented_that_does_not_exist() -> None:
-    known = {option for command in COMMANDS.values() for p in command.params for option in p.opts} | {"--help"}
+    parameters = [parameter for command in COMMANDS.values() for parameter in command.params]
+    known = {option for p in parameters for option in (*p.opts, *p.secondary_opts)} | {"--help"}
     text = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
     assert "--version" in text
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known

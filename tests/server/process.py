@@ -24,6 +24,8 @@ class Server:
     @classmethod
     def start(cls, model: Path, voices: Path, *arguments: str, program: str = "sparktts") -> Server:
         environment = {**os.environ, "SPARKTTS_VOICES": str(voices), "OMP_NUM_THREADS": "1", "SPARKTTS_THREADS": "1"}
+        if program == "sparktts":
+            arguments = (*arguments, "--no-page")  # which has tests of its own
         process = subprocess.Popen(
             [sys.executable, "-m", program, "serve", "--model", str(model), "--port", "0", *arguments],
             stderr=subprocess.PIPE,

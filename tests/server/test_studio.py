@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ SPEECH = "/v1/audio/speech"
 
 
 @pytest.fixture
-def scripted(mini: Path, tmp_path: Path) -> Callable[..., tuple[Any, ScriptedModel]]:
+def scripted(mini: Path, tmp_path: Path) -> Iterator[Callable[..., tuple[Any, ScriptedModel]]]:
     """An application whose language model follows a script, and that model."""
+    apps = []
 
     def make(script: Script, **settings: Any) -> tuple[Any, ScriptedModel]:
         limits = ServerSettings(**settings)
@@ -33,9 +34,12 @@ def scripted(mini: Path, tmp_path: Path) -> Callable[..., tuple[Any, ScriptedMod
         model = ScriptedModel(tts.tokenizer.semantic.first, tts.tokenizer.stop, script)
         tts.engine.__dict__["language_model"] = model
         tts.voices.save("me", Voice(tuple(range(32)), tts.engine.codec.fingerprint, Provenance("cloned", "")), True)
-        return create_app(tts, limits), model
+        apps.append(create_app(tts, limits))
+        return apps[-1], model
 
-    return make
+    yield make
+    for app in apps:
+        app.state.studio.close()
 
 
 def talk(app: Any, conversation: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:

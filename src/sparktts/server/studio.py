@@ -39,7 +39,7 @@ class Studio:
         self._most = settings.concurrency + settings.queue
         self._admitted = 0
         # A thread waits for each request's sound; some more for voices, clips, and streams that end.
-        self._threads = ThreadPoolExecutor(2 * self._most + 4, thread_name_prefix="sparktts-request")
+        self._threads = ThreadPoolExecutor(2 * self._most + 4, thread_name_prefix="request")
         self._durations: deque[float] = deque(maxlen=_REMEMBERED)
         self._counted = (0, 0)
 

@@ -29,8 +29,9 @@ def page_server(served: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     server.process.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """Chromium. Not longer than a module: while it is there, an event loop runs in this thread."""
     from playwright.sync_api import sync_playwright
 
     if CHROMIUM is None:

@@ -63,6 +63,16 @@ def body(**fields: Any) -> dict[str, Any]:
     }
 
 
+def held_by(gate: threading.Event) -> Script:
+    """Speaks when the gate opens."""
+
+    def waits(number: int, position: int) -> int | None:
+        gate.wait(20)
+        return speak_for(50)(number, position)
+
+    return waits
+
+
 Scripted = Callable[..., tuple[Any, ScriptedModel]]
 
 
@@ -99,12 +109,7 @@ def test_a_failure_in_the_middle_is_an_event_after_what_was_heard(scripted: Scri
 
 def test_beyond_the_queue_requests_are_refused_and_come_through_later(scripted: Scripted) -> None:
     gate = threading.Event()
-
-    def waits(number: int, position: int) -> int | None:
-        gate.wait(20)
-        return speak_for(50)(number, position)
-
-    app, _ = scripted(waits, concurrency=1, queue=1)
+    app, _ = scripted(held_by(gate), concurrency=1, queue=1)
 
     async def conversation(client: httpx.AsyncClient) -> None:
         running = [asyncio.create_task(client.post(SPEECH, json=body())) for _ in range(2)]
@@ -123,12 +128,7 @@ def test_beyond_the_queue_requests_are_refused_and_come_through_later(scripted: 
 
 def test_after_the_deadline_a_request_is_given_up(scripted: Scripted) -> None:
     gate = threading.Event()
-
-    def waits(number: int, position: int) -> int | None:
-        gate.wait(20)
-        return speak_for(50)(number, position)
-
-    app, model = scripted(waits, deadline=0.5)
+    app, model = scripted(held_by(gate), deadline=0.5)
 
     async def conversation(client: httpx.AsyncClient) -> None:
         asyncio.get_running_loop().call_later(1.0, gate.set)

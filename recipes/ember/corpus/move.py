@@ -9,7 +9,6 @@ reads SPEECH/*.tar and writes as many tars, for `sparktts prepare MOVED`. What i
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import tarfile
@@ -19,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from speech import MANIFEST, SAMPLE_RATE, add_file
+from speech import MANIFEST, SAMPLE_RATE, add_file, add_manifest, read_manifest
 from voices import Voice, heard_gender
 
 from sparktts.audio.resample import resample
@@ -71,7 +70,7 @@ def move_tar(source: Path, target: Path, seed: int) -> None:
                 name = f"{row['id']}.ogg"
                 add_file(archive, name, encode_audio(samples, SAMPLE_RATE, "ogg"))
                 rows.append({**row, "audio": name})
-        add_file(archive, MANIFEST, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+        add_manifest(archive, rows)
 
 
 def choose_shift(seed: str) -> float:
@@ -102,12 +101,8 @@ def _speakers(source: Path) -> dict[str, list[Row]]:
     """The rows of a tar's manifest by speaker, in their order. Raises OptionError."""
     groups: dict[str, list[Row]] = defaultdict(list)
     try:
-        with tarfile.open(source) as archive:
-            manifest = archive.extractfile(MANIFEST)
-            assert manifest is not None
-            for line in manifest.read().decode().splitlines():
-                row = json.loads(line)
-                groups[row.get("speaker") or row["voice"]].append(row)
+        for row in read_manifest(source):
+            groups[row.get("speaker") or row["voice"]].append(row)
     except (tarfile.TarError, KeyError, ValueError, OSError) as error:
         raise OptionError(f"'{source}' is no tar of speech with a '{MANIFEST}' ({error}).") from None
     return groups

@@ -51,17 +51,21 @@ def write_shard(shard: Shard, path: Path, teacher: Teacher, format: str, check: 
                 name = f"{shard.name}_{len(rows):03d}"
                 add_file(archive, f"{name}.{format}", encode_audio(utterance.samples, SAMPLE_RATE, format))
                 rows.append(_row(name, f"{name}.{format}", utterance, turn.voice, gender, shard.language))
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        add_file(archive, MANIFEST, lines.encode())
+        add_manifest(archive, rows)
     return float(sum(row["duration"] for row in rows))
 
 
 def shard_seconds(path: Path) -> float:
     """Seconds of speech in a shard that was written."""
+    return float(sum(row["duration"] for row in read_manifest(path)))
+
+
+def read_manifest(path: Path) -> list[dict[str, Any]]:
+    """The rows of a shard's manifest. Raises OSError, tarfile.TarError, KeyError, ValueError for what is no shard."""
     with tarfile.open(path) as archive:
         manifest = archive.extractfile(MANIFEST)
         assert manifest is not None
-        return float(sum(json.loads(line)["duration"] for line in manifest.read().decode().splitlines()))
+        return [json.loads(line) for line in manifest.read().decode().splitlines()]
 
 
 def say(line: Line, voice: Voice, language: str, teacher: Teacher) -> Utterance:
@@ -101,6 +105,11 @@ def _row(
         "duration": round(len(utterance.samples) / SAMPLE_RATE, 3),
         "tempo": utterance.line.tempo,
     }
+
+
+def add_manifest(archive: tarfile.TarFile, rows: list[dict[str, Any]]) -> None:
+    """A line of JSON for each recording: the last member of a shard."""
+    add_file(archive, MANIFEST, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
 
 
 def add_file(archive: tarfile.TarFile, name: str, data: bytes) -> None:

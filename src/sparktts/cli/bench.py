@@ -9,6 +9,7 @@ from ..errors import OptionError
 from . import options
 from .console import note, progress_bar, result, result_json, table
 from .targets import check_file
+from .texts import lines_of
 
 if TYPE_CHECKING:
     from ..load import Figures
@@ -110,13 +111,9 @@ def draw(figures: Figures, path: Path) -> None:
 def _texts(file: Path | None) -> tuple[str, ...]:
     if file is None:
         return TEXTS
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"The texts in {file} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
-    if not (texts := tuple(line.strip() for line in lines if line.strip())):
+    if not (texts := lines_of(file)):
         raise OptionError(f"There is no text in {file}: write one in each line.")
-    return texts
+    return tuple(texts)
 
 
 def _told(errors: dict[str, Any]) -> str:

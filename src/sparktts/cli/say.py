@@ -107,8 +107,9 @@ def say(
         sinks = Sinks.parse(output, format, stream, play)
         live = arriving_text() if text == STDIN and file is None else given_text(text, file)
         mode: Mode = "exact" if exact else "low-latency"
-        load = lambda: Speaker(models.load(), *settings)  # noqa: E731
-        report = say_live(live, wish, sinks, keep, load, mode, look_ahead, json, quiet)
+        report = say_live(
+            live, wish, sinks, keep, lambda: Speaker(models.load(), *settings), mode, look_ahead, json, quiet
+        )
         _write_subtitles(subtitles, report)
         return
     target = AudioTarget.parse("speech.wav" if output is None else output, format)

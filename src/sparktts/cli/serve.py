@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from ..errors import OptionError
 from . import options
 from .console import note
 from .speaking import ModelOptions
-
-if TYPE_CHECKING:
-    pass
+from .texts import lines_of
 
 KEYS_VARIABLE = "SPARKTTS_API_KEYS"
 _ACCESS, _LIMITS = "Who may use it", "How much"
@@ -111,16 +109,9 @@ def ui(
 
 
 def _keys(given: list[str], file: Path | None) -> list[str]:
-    """Keys from the options, a file and the environment. Raises OptionError."""
-    keys = [*given, *os.environ.get(KEYS_VARIABLE, "").split(",")]
-    if file is not None:
-        try:
-            keys += file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise OptionError(
-                f"The keys in {file} cannot be read: {getattr(error, 'strerror', None) or error}."
-            ) from None
-    keys = [key.strip() for key in keys if key.strip()]
+    """Keys from the options, a file and the environment. Raises OptionError, TextError."""
+    keys = [key.strip() for key in (*given, *os.environ.get(KEYS_VARIABLE, "").split(",")) if key.strip()]
+    keys += [] if file is None else lines_of(file)
     if file is not None and not keys:
         raise OptionError(f"There is no key in {file}: write one in each line.")
     return keys

@@ -28,6 +28,12 @@ def given_text(text: str | None, file: Path | None) -> str:
     return checked(text, "The text")
 
 
+def lines_of(file: Path) -> list[str]:
+    """Lines of a text file, without outer spaces and empty ones. Raises TextError."""
+    lines = decoded(read_bytes(str(file)), str(file)).splitlines()
+    return [stripped for line in lines if (stripped := line.strip())]
+
+
 def arriving_text() -> Iterator[str]:
     """Standard input, piece by piece as it comes. Raises TextError for what is not UTF-8."""
     decoder, done = codecs.getincrementaldecoder("utf-8-sig")(), 0

@@ -123,11 +123,9 @@ class Conversation:
         model = fields.pop("model", self._studio.tts.checkpoint.name)
         try:
             manner = Manner.model_validate({"response_format": "pcm", **fields})
-            clip = manner.clip()
         except ValidationError as error:
             raise invalid(error.errors()) from None
-        except ValueError as error:
-            raise ApiError(BAD, str(error), "reference_audio") from None
+        clip = manner.clip()
         check_model(self._studio, str(model))
         turn = self._turn = Turn()
         turn.task = asyncio.create_task(self._speak(turn, manner, clip))

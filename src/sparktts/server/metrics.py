@@ -14,27 +14,25 @@ class Metrics:
     """Counters of one server; no global state, so that several may live in a process."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-
-        def named(kind: type, name: str, text: str, **more: object) -> object:
-            return kind(f"sparktts_{name}", text, registry=self.registry, **more)
-
-        self.requests: Counter = named(Counter, "requests", "Speech requests that ended.", labelnames=["outcome"])  # type: ignore[assignment]
-        self.waiting: Gauge = named(Gauge, "queue", "Requests that wait for their turn.")  # type: ignore[assignment]
-        self.running: Gauge = named(Gauge, "running", "Requests that have been let in.")  # type: ignore[assignment]
-        self.first_audio: Histogram = named(  # type: ignore[assignment]
-            Histogram, "first_audio_seconds", "From a request to its first sound.", buckets=_SECONDS
+        r = self.registry = CollectorRegistry()
+        self.requests = Counter("sparktts_requests", "Speech requests that ended.", ["outcome"], registry=r)
+        self.waiting = Gauge("sparktts_queue", "Requests that wait for their turn.", registry=r)
+        self.running = Gauge("sparktts_running", "Requests that have been let in.", registry=r)
+        self.first_audio = Histogram(
+            "sparktts_first_audio_seconds", "From a request to its first sound.", buckets=_SECONDS, registry=r
         )
-        self.total: Histogram = named(  # type: ignore[assignment]
-            Histogram, "request_seconds", "From a request to its last sound.", buckets=_SECONDS
+        self.total = Histogram(
+            "sparktts_request_seconds", "From a request to its last sound.", buckets=_SECONDS, registry=r
         )
-        self.rtf: Histogram = named(  # type: ignore[assignment]
-            Histogram, "real_time_factor", "Seconds of computing for a second of speech.", buckets=_FACTORS
+        self.rtf = Histogram(
+            "sparktts_real_time_factor", "Seconds of computing for a second of speech.", buckets=_FACTORS, registry=r
         )
-        self.speech: Counter = named(Counter, "speech_seconds", "Seconds of speech that were made.")  # type: ignore[assignment]
-        self.retries: Counter = named(Counter, "retries", "Sentences that were tried again.")  # type: ignore[assignment]
-        self.tokens: Counter = named(Counter, "tokens", "Tokens that the language model wrote.")  # type: ignore[assignment]
-        self.steps: Counter = named(Counter, "steps", "Steps of the language model; tokens / steps is the batch size.")  # type: ignore[assignment]
+        self.speech = Counter("sparktts_speech_seconds", "Seconds of speech that were made.", registry=r)
+        self.retries = Counter("sparktts_retries", "Sentences that were tried again.", registry=r)
+        self.tokens = Counter("sparktts_tokens", "Tokens that the language model wrote.", registry=r)
+        self.steps = Counter(
+            "sparktts_steps", "Steps of the language model; tokens / steps is the batch size.", registry=r
+        )
 
     def finished(self, report: Report) -> None:
         """A request was spoken to its end."""

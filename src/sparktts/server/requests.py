@@ -13,6 +13,7 @@ from ..sampling import SamplingOptions
 from ..style import Style, parse_amount
 from ..text import TextOptions
 from ..types import Level
+from .errors import BAD, ApiError
 
 AudioFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
 MEDIA_TYPES = {
@@ -93,18 +94,18 @@ class Manner(BaseModel):
         return ReadingOptions(checks=self.checks, retries=self.retries)
 
     def clip(self) -> bytes | None:
-        """The bytes of the inline clip. Raises ValueError if it is not base64."""
+        """The bytes of the inline clip. Raises ApiError if it is not base64."""
         if self.reference_audio is None:
             return None
         text = self.reference_audio
         if text.startswith("data:"):
             head, comma, text = text.partition(",")
             if not comma or not head.endswith(";base64"):
-                raise ValueError("reference_audio is no data URL in base64.")
+                raise ApiError(BAD, "reference_audio is no data URL in base64.", "reference_audio")
         try:
             return base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
-            raise ValueError("reference_audio is not base64.") from None
+            raise ApiError(BAD, "reference_audio is not base64.", "reference_audio") from None
 
 
 class SpeechRequest(Manner):

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Request, UploadFile
+from fastapi import APIRouter, File, Form, UploadFile
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
@@ -44,17 +44,12 @@ def router(studio: Studio, decoder: ClipDecoder) -> APIRouter:
     routes = APIRouter(tags=["speech"])
 
     @routes.post("/v1/audio/speech", responses=ANSWERS, response_class=StreamingResponse)
-    async def speak(wanted: SpeechRequest, request: Request) -> StreamingResponse:
+    async def speak(wanted: SpeechRequest) -> StreamingResponse:
         """Speech from text. `voice` may be a kept voice, a preset, `default`, or a name of OpenAI's voices."""
-        try:
-            clip = wanted.clip()
-        except ValueError as error:
-            raise ApiError(BAD, str(error), "reference_audio") from None
-        return await answer(studio, decoder, wanted, clip)
+        return await answer(studio, decoder, wanted, wanted.clip())
 
     @routes.post("/v1/audio/clone", responses=ANSWERS, response_class=StreamingResponse)
     async def clone(
-        request: Request,
         clip: Annotated[UploadFile, File(description="A recording of the voice.")],
         input: Annotated[str, Form(description="The text.")],
         model: Annotated[str | None, Form(description="Default: the one that is loaded.")] = None,

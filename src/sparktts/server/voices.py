@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, UploadFile
 
-from ..library import NAME
+from ..errors import VoiceError
+from ..library import VoiceLibrary
 from ..voice import Voice
 from .cast import ALIASES, DEFAULT
 from .errors import BAD, CONFLICT, NOT_FOUND, ApiError
@@ -39,7 +40,7 @@ def router(studio: Studio, decoder: ClipDecoder) -> APIRouter:
         transcript: Annotated[str | None, Form(description="What is said, at most 15 s of it.")] = None,
     ) -> dict[str, Any]:
         """Keeps the voice of a recording under a name."""
-        _check(name, consent, transcript)
+        _check(library, name, consent, transcript)
         if name in library or name.lower() in (DEFAULT, *ALIASES):
             raise ApiError(CONFLICT, f"A voice named {name!r} exists: choose another name.", "name")
         sound = await decoder.decode(await audio_sample.read())
@@ -56,9 +57,10 @@ def router(studio: Studio, decoder: ClipDecoder) -> APIRouter:
         """Deletes a kept voice."""
         if name not in library:
             raise ApiError(NOT_FOUND, f"There is no voice named {name!r:.80}.", "name", "voice_not_found")
-        if library.is_preset(name):
-            raise ApiError(CONFLICT, f"The voice {name!r} came with the model and cannot be removed.", "name")
-        await studio.run(lambda: library.remove(name))
+        try:
+            await studio.run(lambda: library.remove(name))
+        except VoiceError as error:  # the model's own
+            raise ApiError(CONFLICT, str(error), "name") from None
         return {"object": "audio.voice.deleted", "id": name, "deleted": True}
 
     return routes
@@ -72,14 +74,11 @@ _PROBLEMS = {
 }
 
 
-def _check(name: str, consent: str, transcript: str | None) -> None:
-    if NAME.fullmatch(name) is None or ".." in name:
-        raise ApiError(
-            BAD,
-            "A voice's name has up to 64 letters, digits, spaces, '.', '-' or '_' and starts with one of the "
-            "first two.",
-            "name",
-        )
+def _check(library: VoiceLibrary, name: str, consent: str, transcript: str | None) -> None:
+    try:
+        library.path(name)
+    except VoiceError as error:
+        raise ApiError(BAD, str(error), "name") from None
     if not consent.strip() or len(consent) > _LONGEST_CONSENT:
         raise ApiError(BAD, "Say in `consent` that the speaker agrees to have this voice cloned.", "consent")
     if transcript is not None and len(transcript) > _LONGEST_TRANSCRIPT:

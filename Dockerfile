@@ -4,7 +4,7 @@ WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN python -m venv /opt/sparktts \
-    && /opt/sparktts/bin/pip install --no-cache-dir ".[server,phonemes]"
+    && /opt/sparktts/bin/pip install --no-cache-dir ".[server]"
 
 FROM python:3.12-slim
 RUN useradd --create-home --uid 1000 speaker && mkdir /voices && chown speaker /voices

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,15 @@ def main() -> None:
     paths = sorted(path for path in args.folder.glob(args.match) if path.suffix in SUFFIXES)
     if args.limit:
         paths = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, args.limit).round().astype(int))]
-    args.out.mkdir(parents=True, exist_ok=True)
+    print(describe())
+    print(json.dumps(there_and_back(codec, hear, paths, args.out)))
+
+
+def there_and_back(
+    codec: Codec, hear: Callable[[Samples], Tokens], paths: Sequence[Path], out: Path
+) -> dict[str, float]:
+    """Writes what the codec makes of recordings as OUT/NAME.wav; how alike they are, and the speed of both ways."""
+    out.mkdir(parents=True, exist_ok=True)
     seconds = encoding = decoding = 0.0
     scores: dict[str, list[float]] = {}
     used: set[int] = set()
@@ -79,11 +88,10 @@ def main() -> None:
         encoding += between - began
         seconds += len(samples) / codec.sample_rate
         used.update(semantic.tolist())
-        write_audio(args.out / f"{path.stem}.wav", made, codec.sample_rate, metadata={"comment": SYNTHETIC_NOTICE})
+        write_audio(out / f"{path.stem}.wav", made, codec.sample_rate, metadata={"comment": SYNTHETIC_NOTICE})
         for name, value in measures(samples[: len(made)], made[: len(samples)], codec.sample_rate).items():
             scores.setdefault(name, []).append(value)
-    print(describe())
-    found = {
+    return {
         "recordings": len(paths),
         "seconds": round(seconds, 1),
         **{name: round(float(np.mean(values)), 3) for name, values in scores.items()},
@@ -91,7 +99,6 @@ def main() -> None:
         "encode_rtf": round(encoding / seconds, 3),
         "decode_rtf": round(decoding / seconds, 3),
     }
-    print(json.dumps(found))
 
 
 if __name__ == "__main__":

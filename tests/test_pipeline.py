@@ -69,10 +69,11 @@ def test_the_python_surface_stays_true(
     assert Voice.load("me.json") == voice
 
 
-def test_without_a_model_one_sentence_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_model_ember_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SPARKTTS_MODEL", raising=False)
-    with pytest.raises(OptionError, match="sparktts model download"):
-        SparkTTS.from_pretrained()
+    tts = SparkTTS.from_pretrained()
+    assert (tts.checkpoint.name, tts.engine.name) == ("ember", "onnx")
+    assert tts.say("Good morning.", seed=1).duration > 0.5
 
 
 def test_published_tokens_come_from_the_published_reference_rule(

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Ember, the embedded model, from sentences to a checkpoint that speaks, and its evaluation.
 #
-#     recipes/ember/run.sh OUT       needs: pip install "sparktts[torch,train,phonemes,eval,export]", npm
+#     recipes/ember/run.sh OUT       needs: pip install "sparktts[torch,train,eval,export]", npm
 #
 # Everything is written to OUT. The same command goes on where it was stopped. HOURS (12) says how much speech is
 # made, JOBS how many processes make it (one for each core), WEIGHTS (int8) what the exported weights are.

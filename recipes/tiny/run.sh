@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole path on ten minutes of speech: recordings to a checkpoint that is spoken with and evaluated.
 #
-#     recipes/tiny/run.sh OUT        needs: pip install "sparktts[torch,train,phonemes,eval]"
+#     recipes/tiny/run.sh OUT        needs: pip install "sparktts[torch,train,eval]"
 #
 # Everything is written to OUT. The same command goes on where it was stopped. A model this small, trained this
 # briefly, babbles: what is shown is that every step works.

@@ -6,15 +6,10 @@ import os
 from pathlib import Path
 
 NAME = "ember"
+DIRECTORY = Path(__file__).parent / NAME
 ENVIRONMENT = "SPARKTTS_MODEL"
 
 
-def bundled_model() -> Path | None:
-    """Directory of Ember; None in an installation without it."""
-    directory = Path(__file__).parent / NAME
-    return directory if (directory / "config.yaml").is_file() else None
-
-
-def default_model() -> str | None:
-    """The environment's SPARKTTS_MODEL, else Ember; None if there is neither."""
-    return os.environ.get(ENVIRONMENT) or (NAME if bundled_model() else None)
+def default_model() -> str:
+    """The environment's SPARKTTS_MODEL, else Ember."""
+    return os.environ.get(ENVIRONMENT) or NAME

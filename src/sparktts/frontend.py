@@ -29,11 +29,11 @@ class Frontend:
         return cls(options.text_frontend == "phonemes", options.text_order == "on_demand")
 
     def text(self, text: str, language: Language) -> str:
-        """An utterance as the content block holds it. Raises TextError, OptionError without the extra `phonemes`."""
+        """An utterance as the content block holds it. Raises TextError, OptionError where packages are missing."""
         return " ".join(self.words(text, language)) if self.phonemes else without_exact(text)
 
     def words(self, text: str, language: Language) -> tuple[str, ...]:
-        """An utterance in words. Raises TextError, OptionError without the extra `phonemes`."""
+        """An utterance in words. Raises TextError, OptionError where packages are missing."""
         if self.phonemes:
             from .text.phonemes import phonemize
 

@@ -83,13 +83,7 @@ class SparkTTS:
         from .checkpoint.layout import Checkpoint
         from .engine import load_engine
 
-        model = model or default_model()
-        if not model:
-            raise OptionError(
-                "No model was given: get one with `sparktts model download`, then name its directory "
-                "(--model DIR or SPARKTTS_MODEL)."
-            )
-        checkpoint = Checkpoint.open(resolve(os.fspath(model)))
+        checkpoint = Checkpoint.open(resolve(os.fspath(model or default_model())))
         library = VoiceLibrary(None if voices is None else Path(voices), checkpoint.presets)
         return cls(checkpoint, load_engine(checkpoint, engine, device, dtype), library, concurrency)
 
@@ -169,7 +163,7 @@ class SparkTTS:
         given = self._speaker(voice, style)
         source = Prepared(prepared)
         with self.turn:
-            one = Reading(self, source, given, style, _seeded(sampling, seed), reading or ReadingOptions())
+            one = Reading(self, source, given, style, self.sampling(sampling, seed), reading or ReadingOptions())
             return one.audio(progress, source.count)
 
     def stream(
@@ -205,7 +199,7 @@ class SparkTTS:
 
             source = ArrivingText(text, options, self.frontend)
         given = self._speaker(voice, style)
-        one = Reading(self, source, given, style, _seeded(sampling, seed), reading or ReadingOptions())
+        one = Reading(self, source, given, style, self.sampling(sampling, seed), reading or ReadingOptions())
         return SpeechStream(self, one, mode, look_ahead)
 
     def encode(self, clip: AudioSource, reference: Reference = "whole") -> tuple[Tokens, Tokens]:
@@ -237,6 +231,13 @@ class SparkTTS:
         if path.suffix or len(path.parts) > 1:
             raise VoiceError(f"There is no voice file or clip {name}: check the path.")
         return self.voices.get(name)
+
+    def sampling(self, options: SamplingOptions | None = None, seed: int | None = None) -> SamplingOptions:
+        """What is in force where these are asked for: the model's temperature, and a new seed, where there is none."""
+        options = options or SamplingOptions()
+        temperature = self.checkpoint.options.temperature if options.temperature is None else options.temperature
+        seeds = (seed, options.seed, secrets.randbelow(1 << 32))
+        return replace(options, temperature=temperature, seed=next(s for s in seeds if s is not None))
 
     def _speaker(self, voice: Voice | str | os.PathLike[str] | None, style: Style | None) -> Voice | None:
         """Who speaks; None: a voice that is yet to be created."""
@@ -315,13 +316,6 @@ class SparkTTS:
         from .audio.reference import reference_window
 
         return self.engine.codec.speaker_tokens(reference_window(samples, reference))
-
-
-def _seeded(sampling: SamplingOptions | None, seed: int | None) -> SamplingOptions:
-    """With the seed that was given, its own, or a new one."""
-    sampling = sampling or SamplingOptions()
-    seeds = (seed, sampling.seed, secrets.randbelow(1 << 32))
-    return replace(sampling, seed=next(s for s in seeds if s is not None))
 
 
 def _codes(tokens: Sequence[int] | Tokens) -> Tokens:

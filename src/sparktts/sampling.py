@@ -9,15 +9,18 @@ import numpy.typing as npt
 
 from .errors import OptionError
 
+PUBLISHED_TEMPERATURE = 0.8
+
 
 @dataclass(frozen=True)
 class SamplingOptions:
     """How ids are sampled. The defaults are the published ones; temperature 0 is greedy.
 
-    top_k 0 and top_p 1 switch those cuts off; repetition_penalty 1 is none; seed None draws a fresh one.
+    temperature None: what the model was tuned for (`temperature` in its config.yaml), else the published 0.8. top_k 0
+    and top_p 1 switch those cuts off; repetition_penalty 1 is none; seed None draws a fresh one.
     """
 
-    temperature: float = 0.8
+    temperature: float | None = None
     top_k: int = 50
     top_p: float = 0.95
     repetition_penalty: float = 1.0
@@ -25,7 +28,10 @@ class SamplingOptions:
 
     def __post_init__(self) -> None:
         checks = (
-            (0.0 <= self.temperature <= 5.0, f"temperature must be 0 to 5, not {self.temperature}"),
+            (
+                self.temperature is None or 0.0 <= self.temperature <= 5.0,
+                f"temperature must be 0 to 5, not {self.temperature}",
+            ),
             (self.top_k >= 0, f"top-k must be 0 (off) or more, not {self.top_k}"),
             (0.0 < self.top_p <= 1.0, f"top-p must be above 0 and at most 1, not {self.top_p}"),
             (
@@ -47,16 +53,17 @@ class Sampler:
 
     def __init__(self, options: SamplingOptions) -> None:
         self.options = options
+        self._temperature = PUBLISHED_TEMPERATURE if options.temperature is None else options.temperature
         self._random = np.random.Generator(np.random.PCG64(options.seed))
         self._seen: set[int] = set()
 
     def sample(self, scores: npt.NDArray[np.float32], ids: npt.NDArray[np.int64]) -> int:
         """One id. scores: (n,) logits of the legal ids; ids: (n,) those ids in ascending order."""
         logits = self._penalised(scores.astype(np.float64), ids)
-        if self.options.temperature == 0.0:
+        if self._temperature == 0.0:
             choice = int(ids[int(np.argmax(logits))])
         else:
-            choice = int(ids[self._draw(logits / self.options.temperature)])
+            choice = int(ids[self._draw(logits / self._temperature)])
         self._seen.add(choice)
         return choice
 

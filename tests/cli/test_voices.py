@@ -55,7 +55,8 @@ def test_a_taken_name_needs_force(mini: Path, library: Path, clip_24k: Path) -> 
     assert Voice.load(library / "me.json") != a_voice()
 
 
-def test_list_tells_all_voices_and_damaged_ones(library: Path) -> None:
+def test_list_tells_all_voices_and_damaged_ones(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARKTTS_MODEL", "nowhere")
     assert run("voices", "list").stderr.startswith("There are no voices yet")
     VoiceLibrary(library).save("anna", a_voice())
     (library / "bert.json").write_text("{}")

@@ -319,7 +319,6 @@ def test_a_run_without_judges_leaves_their_columns_out(texts: Path, wavs: Path, 
 
 
 def test_phonemes_are_counted_by_the_aligner_of_a_model(texts: Path, wavs: Path, mini: Path, tmp_path: Path) -> None:
-    pytest.importorskip("gruut", reason='needs pip install "sparktts[phonemes]"')
     model, out = with_aligner(mini, tmp_path / "aligned"), tmp_path / "out"
     (wavs / "two.flac").write_bytes(b"nonsense")
     none = ("--asr", "none", "--speaker", "none", "--mos", "none")
@@ -358,7 +357,7 @@ def test_phonemes_are_counted_by_the_aligner_of_a_model(texts: Path, wavs: Path,
         (("TEXTS", "--wavs", "WAVS", "--asr", "ctranslate2:EMPTY"), "there is no model.bin"),
         (("TEXTS", "--wavs", "WAVS", "--mos", "dnsmos:x"), "takes nothing after its name"),
         (("TEXTS", "--wavs", "WAVS", "--judges", "nowhere"), "There is no directory nowhere of judges"),
-        (("TEXTS",), "No model was given"),
+        (("TEXTS", "--model", "nowhere"), "The model directory 'nowhere' does not exist"),
         (("TEXTS", "--model", "MINI", "--voice", "x", "--transcripts"), "leave out --gender and --transcripts"),
         (("TEXTS", "--model", "MINI", "--reference", "half"), "'half' is not a rule"),
         (("TEXTS", "--model", "MINI", "--seed", -1), "seed"),

@@ -16,6 +16,7 @@ from sparktts.checkpoint.shapes import qwen2_shapes
 from sparktts.engine.onnx.language_model import OnnxLanguageModel
 from sparktts.engine.onnx.tables import PART
 from sparktts.errors import CheckpointError
+from sparktts.export import language_model
 from sparktts.export.compare import Draft
 from sparktts.export.language_model import export_language_model, spoken_ids
 from sparktts.export.report import PartReport
@@ -145,12 +146,21 @@ def test_weights_that_are_not_finite_are_refused_by_name(copy: Path, tmp_path: P
         export(copy, tmp_path / "out", "int4")
 
 
-def test_the_full_head_is_written_on_demand_and_costs_no_disk(mini: Path, tmp_path: Path) -> None:
+def test_the_full_head_is_written_on_demand_and_costs_no_disk(
+    mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(language_model, "CONTROL_SHARE", 1.0)  # as if the vocabulary were large
     with_it, _ = export(mini, tmp_path / "with", "int4")
     without, _ = export(mini, tmp_path / "without", "int4", full_head=False)
     assert set(with_it.files) - set(without.files) == {"head_full.onnx"}
     sizes = [sum(f.stat().st_size for f in (tmp_path / name / "onnx").iterdir()) for name in ("with", "without")]
     assert sizes[0] - sizes[1] < 2000
+
+
+def test_where_nearly_all_ids_can_be_asked_for_the_full_head_is_the_only_large_one(mini: Path, tmp_path: Path) -> None:
+    report, _ = export(mini, tmp_path / "out", "int8", full_head=False)
+    assert {name for name in report.files if name.startswith("head")} == {"head_speaking.onnx", "head_full.onnx"}
+    assert opened(mini, tmp_path / "out", report).logits([1, 2]).shape == (2, Checkpoint.open(mini).lm.vocab_size)
 
 
 def test_every_grammar_finds_its_ids_in_a_head(mini: Path) -> None:

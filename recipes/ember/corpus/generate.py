@@ -4,7 +4,7 @@
 
 writes DIR/en10_0000.tar and so on, about five minutes each, for `sparktts prepare DIR`. The same command goes on where
 it was stopped, and with more hours it adds to what is there. Other languages and seeds may share the folder. Needs
-pip install "sparktts[phonemes,train,eval]", and on first use npm.
+pip install "sparktts[train,eval]", and on first use npm.
 """
 
 from __future__ import annotations

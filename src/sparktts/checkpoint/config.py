@@ -67,7 +67,7 @@ class CodecOptions:
 
     text_frontend: what the language model reads; text_order: all of it before the speech, or word by word on demand;
     aligner: directory of the recogniser that finds the word times of a clip (for text on demand); default_voice: name
-    of the preset that speaks where no voice is asked for.
+    of the preset that speaks where no voice is asked for; temperature: of sampling, where none is asked for.
     """
 
     sample_rate: int
@@ -81,6 +81,7 @@ class CodecOptions:
     text_order: Literal["text_first", "on_demand"] = "text_first"
     aligner: str | None = None
     default_voice: str | None = None
+    temperature: float | None = None
 
     @classmethod
     def read(cls, path: Path) -> CodecOptions:
@@ -98,6 +99,7 @@ class CodecOptions:
             text_order="on_demand" if _choice(top, "text_order", "text_first", "on_demand") else "text_first",
             aligner=part_directory(top, "aligner") if top.has("aligner") else None,
             default_voice=top.text("default_voice") if top.has("default_voice") else None,
+            temperature=top.number("temperature", high=5.0) if top.has("temperature") else None,
         )
 
 

@@ -10,8 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..bundled import NAME as BUNDLED
-from ..bundled import bundled_model
+from .. import bundled
 from ..errors import CheckpointError, OptionError
 from .layout import OFFICIAL_LICENCE, OFFICIAL_NAME, Checkpoint, checkpoint_directory, is_repository_name
 
@@ -41,8 +40,8 @@ def resolve(model: str | PathLike[str]) -> Path:
     try:
         if Path(text).is_dir():
             return Path(text)
-        if text == BUNDLED and (bundled := bundled_model()):
-            return bundled
+        if text == bundled.NAME:
+            return bundled.DIRECTORY
         is_repo = is_repository_name(text)
         name = text.rsplit("/", 1)[-1] if is_repo else text
         known = models_directory() / name

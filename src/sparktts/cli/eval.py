@@ -118,7 +118,7 @@ def evaluate(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     seed: Seed = 0,
-    temperature: options.Temperature = 0.8,
+    temperature: options.Temperature = None,
     top_k: options.TopK = 50,
     top_p: options.TopP = 0.95,
     repetition_penalty: options.RepetitionPenalty = 1.0,

@@ -130,6 +130,16 @@ def export(
             None, "--weights", "NAME", "How large matrices are stored: int4 (fastest, smallest), int8 or fp32 (exact)."
         ),
     ] = "int4",
+    codec_weights: Annotated[
+        str | None,
+        options.option(
+            None,
+            "--codec-weights",
+            "NAME",
+            "How the codec is stored: fp32, fp16 or int8 (smallest; changes some tokens). Default: fp16, or fp32 with "
+            "--weights fp32.",
+        ),
+    ] = None,
     full_head: Annotated[
         bool,
         options.option(
@@ -153,7 +163,12 @@ def export(
 
     with progress_bar(json) as bar:
         report = export_checkpoint(
-            _resolved(directory), output, weights, full_head, lambda what: bar.phase(f"Exporting: {what}")
+            _resolved(directory),
+            output,
+            weights,
+            full_head,
+            lambda what: bar.phase(f"Exporting: {what}"),
+            codec_weights,
         )
     if json:
         parts = [asdict(part) for part in report.parts]
@@ -172,10 +187,7 @@ def _resolved(directory: str | None) -> Path:
     from ..bundled import default_model
     from ..checkpoint.download import resolve
 
-    name = directory or default_model()
-    if not name:
-        raise OptionError("No model was given: name its directory, or set SPARKTTS_MODEL.")
-    return resolve(name)
+    return resolve(directory or default_model())
 
 
 def _told(value: Any) -> str:

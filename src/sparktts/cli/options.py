@@ -146,7 +146,13 @@ Seed = Annotated[
     option(SPEAKING, "--seed", "N", "The same number gives the same speech. Default: a new one."),
 ]
 Temperature = Annotated[
-    float, option(SPEAKING, "--temperature", "X", "How freely the model chooses, 0 to 5; 0: not at all.")
+    float | None,
+    option(
+        SPEAKING,
+        "--temperature",
+        "X",
+        "How freely the model chooses, 0 to 5; 0: not at all. Default: what the model was tuned for, else 0.8.",
+    ),
 ]
 TopK = Annotated[int, option(SPEAKING, "--top-k", "N", "Choose among the N likeliest tokens; 0: among all of them.")]
 TopP = Annotated[

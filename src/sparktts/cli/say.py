@@ -43,7 +43,7 @@ def say(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     seed: options.Seed = None,
-    temperature: options.Temperature = 0.8,
+    temperature: options.Temperature = None,
     top_k: options.TopK = 50,
     top_p: options.TopP = 0.95,
     repetition_penalty: options.RepetitionPenalty = 1.0,
@@ -180,7 +180,7 @@ def _reading_options(checks: bool, retries: int, batch_size: int) -> ReadingOpti
 
 
 def _sampling_options(
-    temperature: float, top_k: int, top_p: float, repetition_penalty: float, seed: int | None
+    temperature: float | None, top_k: int, top_p: float, repetition_penalty: float, seed: int | None
 ) -> SamplingOptions:
     from ..sampling import SamplingOptions
 

@@ -135,9 +135,8 @@ def _library() -> VoiceLibrary:
     from ..library import VoiceLibrary
 
     presets = None
-    if (model := default_model()) is not None:
-        with suppress(CheckpointError):  # the kept voices are there without it
-            presets = resolve(model) / VOICES_DIR
+    with suppress(CheckpointError):  # the kept voices are there without it
+        presets = resolve(default_model()) / VOICES_DIR
     return VoiceLibrary(presets=presets)
 
 

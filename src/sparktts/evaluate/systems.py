@@ -90,6 +90,7 @@ class Synthesis:
 
     @property
     def facts(self) -> dict[str, Any]:
+        in_force = asdict(self.tts.sampling(self.sampling))
         return {
             "kind": "sparktts",
             "model": self.tts.checkpoint.name,
@@ -102,7 +103,7 @@ class Synthesis:
             "reference": self.options.rule,
             "style": None if self.options.style is None else asdict(self.options.style),
             "seed": self.options.seed,
-            "sampling": {key: value for key, value in asdict(self.sampling).items() if key != "seed"},
+            "sampling": {key: value for key, value in in_force.items() if key != "seed"},
             "reading": asdict(self.reading),
         }
 

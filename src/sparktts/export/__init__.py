@@ -18,6 +18,8 @@ from ..files import new_directory
 from .report import ExportReport, PartReport, Progress
 
 MADE_WITH = ("sparktts", "numpy", "onnx", "onnxruntime", "torch")
+CODEC_WEIGHTS = ("fp32", "fp16", "int8")
+CODEC_BLOCKS = (8, 64)  # bits, values
 _BLOCK = 1 << 20
 
 
@@ -27,15 +29,21 @@ def export(
     weights: str = "int4",
     full_head: bool = False,
     progress: Progress | None = None,
+    codec_weights: str | None = None,
 ) -> ExportReport:
     """Writes a model that the onnx engine runs, and compares each part of it with the torch engine.
 
     weights: how the large matrices are stored: int4, int8 or fp32. full_head: also what `LanguageModel.logits` needs.
-    progress: is told what is being done. The directory appears when it is complete. Raises CheckpointError for a bad
-    source, OptionError for bad options, a bad target, or missing packages.
+    progress: is told what is being done. codec_weights: how those of the codec and its recognisers are stored: fp32,
+    fp16 or int8, which are all computed in float32; by default fp16, or fp32 if that is what `weights` says. The
+    directory appears when it is complete. Raises CheckpointError for a bad source, OptionError for bad options, a bad
+    target, or missing packages.
     """
     if weights not in WEIGHTS:
         raise OptionError(f"Weights are stored as {', '.join(WEIGHTS)}, not {weights!r:.40}.")
+    codec_weights = codec_weights or ("fp32" if weights == "fp32" else "fp16")
+    if codec_weights not in CODEC_WEIGHTS:
+        raise OptionError(f"The codec's weights are stored as {', '.join(CODEC_WEIGHTS)}, not {codec_weights!r:.40}.")
     _require_packages()
     checkpoint = Checkpoint.open(source)
     if checkpoint.exported is not None:
@@ -45,7 +53,7 @@ def export(
         _copy_descriptions(checkpoint, directory)
         folder = directory / GRAPHS_DIR
         folder.mkdir()
-        parts = tuple(_parts(checkpoint, folder, weights, full_head, progress or _silent))
+        parts = tuple(_parts(checkpoint, folder, weights, codec_weights, full_head, progress or _silent))
         manifest = _manifest(checkpoint, folder, weights, parts)
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         Checkpoint.open(directory)
@@ -53,17 +61,21 @@ def export(
 
 
 def _parts(
-    checkpoint: Checkpoint, folder: Path, weights: str, full_head: bool, progress: Progress
+    checkpoint: Checkpoint, folder: Path, weights: str, codec_weights: str, full_head: bool, progress: Progress
 ) -> Iterator[PartReport]:
     """Writes all graphs. folder: onnx/ of the new directory."""
+    from ..checkpoint.blocks import BlockFormat
     from .aligner import export_aligner
     from .codec import export_codec
     from .compare import compared
+    from .graph import Storage
     from .language_model import export_language_model
 
-    written = list(export_codec(checkpoint, folder, weights, progress))
+    packed = BlockFormat(*CODEC_BLOCKS) if codec_weights == "int8" else None
+    storage = Storage(half=codec_weights != "fp32", packed=packed)
+    written = list(export_codec(checkpoint, folder, storage, progress))
     if checkpoint.options.aligner:
-        written.append(export_aligner(checkpoint, folder, weights, progress))
+        written.append(export_aligner(checkpoint, folder, storage, progress))
     yield from compared(checkpoint, folder, written, progress)
     yield export_language_model(checkpoint, folder, weights, full_head, progress)
 

@@ -10,11 +10,10 @@ from .graph import Graph, Layers, Storage
 from .report import PartReport, Progress
 
 
-def export_aligner(checkpoint: Checkpoint, folder: Path, weights: str, progress: Progress) -> PartReport:
+def export_aligner(checkpoint: Checkpoint, folder: Path, storage: Storage, progress: Progress) -> PartReport:
     """Writes aligner.onnx into `folder`. Raises CheckpointError, OSError."""
     progress("the word recogniser")
     config, tensors = read_aligner(checkpoint.aligner_dir)
-    storage = Storage(half=weights != "fp32")
     graph = Graph("aligner", storage)
     layers = Layers(graph, tensors)
     features = graph.input("features", [1, "T", config.input_dim])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..checkpoint.config import BiCodecConfig, DecoderConfig, SourceFilterConfig
 from ..checkpoint.layout import Checkpoint
 from ..checkpoint.shapes import matches
 from .convnext import backbone, feature_decoder, semantic_encoder
-from .graph import HALF_FROM, Array, Graph, Layers, Storage
+from .graph import Array, Graph, Layers, Storage
 from .report import PartReport, Progress
 from .speaker import speaker_tokens, speaker_vector
 from .wav2vec2 import Variant, convolutions, frame_geometry, transformer
@@ -32,9 +33,8 @@ PRENET_BLOCKS = BlockFormat(8, 32)
 Tensors = Mapping[str, Array]
 
 
-def export_codec(checkpoint: Checkpoint, folder: Path, weights: str, progress: Progress) -> Iterator[PartReport]:
+def export_codec(checkpoint: Checkpoint, folder: Path, storage: Storage, progress: Progress) -> Iterator[PartReport]:
     """Writes the codec's graphs into `folder`; they are compared elsewhere. Raises CheckpointError, OSError."""
-    storage = Storage(half=weights != "fp32")
     progress("the speaker encoder")
     yield _speaker_encoder(checkpoint, folder, storage)
     progress("the semantic encoder")
@@ -107,7 +107,7 @@ def _decoder(checkpoint: Checkpoint, folder: Path, storage: Storage) -> PartRepo
     """From tokens to frame vectors, and from them to samples or to what numpy makes samples of."""
     config = checkpoint.bicodec
     names = ("quantizer", "prenet", "speaker_encoder.quantizer", "speaker_encoder.project")
-    blocks = Storage(storage.half, PRENET_BLOCKS if storage.half else None)
+    blocks = replace(storage, blocks=PRENET_BLOCKS if storage.half else None)
     files = _latents(checkpoint.bicodec_tensors(*names), config, blocks).save(folder / "latents.onnx")
     tensors = checkpoint.bicodec_tensors("decoder")
     if isinstance(config.decoder, DecoderConfig):
@@ -140,7 +140,9 @@ def _latents(tensors: Tensors, config: BiCodecConfig, storage: Storage) -> Graph
     semantic = graph.input("semantic", [1, "T"], "int64")
     speaker = graph.input("speaker", [1, config.speaker_encoder.token_num], "int64")
     condition = speaker_vector(layers.under("speaker_encoder"), speaker, config.speaker_encoder)
-    codes = graph.op("Gather", layers.tensor("quantizer.codebook.weight"), semantic, axis=0)
+    # As it is, so that an export that becomes a checkpoint again keeps the codec's fingerprint, and its voices.
+    codebook = graph.store("quantizer.codebook.weight", layers.array("quantizer.codebook.weight").astype(np.float32))
+    codes = graph.op("Gather", codebook, semantic, axis=0)
     frames = layers.linear(codes, "quantizer.out_project")
     frames = feature_decoder(layers.under("prenet"), frames, config.prenet, condition)
     moved = graph.op("Add", frames, graph.op("Unsqueeze", condition, graph.integers(1)))
@@ -173,11 +175,8 @@ def _write_kept(checkpoint: Checkpoint, folder: Path, storage: Storage) -> PartR
     if _hears(checkpoint):
         heard = checkpoint.wav2vec2_tensors(1)
         kept |= {FEATURE_MODEL + name: values for name, values in heard.items() if matches(name, KEPT_OF_FEATURES)}
-
-    def stored(values: Array) -> Array:
-        return np.ascontiguousarray(values, np.float16 if storage.half and values.size >= HALF_FROM else np.float32)
-
-    save_file({name: stored(values) for name, values in kept.items()}, folder / KEPT_FILE)
+    stored = {label: array for name, values in kept.items() for label, array in storage.arrays(name, values).items()}
+    save_file({label: np.ascontiguousarray(array) for label, array in stored.items()}, folder / KEPT_FILE)
     return PartReport("training", storage.name, (KEPT_FILE,))
 
 

@@ -24,12 +24,14 @@ OPSET = 21
 MICROSOFT = "com.microsoft"
 IR_VERSION = 10
 # A checkpoint's tensor that is stored in another form has its own name with one of these behind it.
-TRANSPOSED, FRAMES, WIDENED, SCALES = "^T", "^frames", "^float32", "^scales"
+TRANSPOSED, FRAMES, SCALES = "^T", "^frames", "^scales"
 CONSTANT = "constant^"
 EXTERNAL_FROM = 1 << 20  # bytes; larger graphs keep their values in a file beside them
 APART_FROM, ALIGNMENT = 1 << 10, 64  # bytes; values that go there, and what their places are multiples of
 HALF_FROM = 1 << 12  # values; smaller tensors stay in full precision
 BLOCKS_FROM = 1 << 18  # values; smaller matrices are not worth a loss
+CENTRE = 128  # of codes in 8 bits, the only ones that are packed
+PACKED_FROM = 1 << 14  # values; what is packed of smaller tensors saves nothing that counts
 LARGEST_HALF = 65504.0
 INT64_MAX = 2**63 - 1
 TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
@@ -37,17 +39,36 @@ TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
 
 @dataclass(frozen=True)
 class Storage:
-    """How tensors are stored. half: as float16, widened while the graph is loaded; blocks: of large linear layers."""
+    """How tensors are stored.
+
+    half: as float16, packed: large ones in blocks; both are widened while the graph is loaded, and computed in float32.
+    blocks: of large linear layers, which are computed as they are stored.
+    """
 
     half: bool = False
     blocks: BlockFormat | None = None
+    packed: BlockFormat | None = None
+
+    def arrays(self, name: str, values: Array) -> dict[str, Array]:
+        """A tensor as it is stored, by name: as floats, or as the codes of blocks along its rows and their scales."""
+        if not self.half or values.size < HALF_FROM or np.abs(values).max() > LARGEST_HALF:
+            return {name: np.asarray(values, np.float32)}
+        form = self.packed
+        if form is None or values.size < PACKED_FROM or values[0].size % form.size:
+            return {name: values.astype(np.float16)}
+        codes, scales = quantize(values.reshape(len(values), -1).astype(np.float32), form)
+        return {_label(name, form): codes, name + SCALES: scales}
 
     @property
     def name(self) -> str:
         """In a word, for reports."""
-        if self.blocks:
-            return f"int{self.blocks.bits}"
+        if form := self.packed or self.blocks:
+            return f"int{form.bits}"
         return "fp16" if self.half else "fp32"
+
+
+def _label(name: str, form: BlockFormat) -> str:
+    return f"{name}^blocks{form.bits}x{form.size}"
 
 
 class Graph:
@@ -57,6 +78,7 @@ class Graph:
         self.name, self.storage = name, storage or Storage()
         self._nodes: list[onnx.NodeProto] = []
         self._tensors: dict[str, Array] = {}
+        self._widened: dict[str, str] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
@@ -100,12 +122,23 @@ class Graph:
 
     def tensor(self, name: str, values: Array) -> str:
         """A tensor of the checkpoint under its own name, stored as the graph stores them. Returns its float32."""
-        if not self.storage.half or values.size < HALF_FROM or np.abs(values).max() > LARGEST_HALF:
-            return self.store(name, values.astype(np.float32, copy=False))
-        if name not in self._tensors:
-            self.store(name, values.astype(np.float16))
-            self._nodes.append(helper.make_node("Cast", [name], [name + WIDENED], to=TensorProto.FLOAT))
-        return name + WIDENED
+        if name not in self._widened:
+            self._widened[name] = self._widen(self.storage.arrays(name, values), values.shape)
+        return self._widened[name]
+
+    def _widen(self, arrays: Mapping[str, Array], shape: tuple[int, ...]) -> str:
+        """Float32 of what is stored; the runtime computes it once, while it loads the graph."""
+        for name, values in arrays.items():
+            self.store(name, values)
+        codes, *scales = arrays
+        if arrays[codes].dtype == np.float32:
+            return codes
+        whole = self.op("Cast", codes, to=TensorProto.FLOAT)
+        if not scales:
+            return whole
+        centred = self.op("Sub", whole, self.constant(CENTRE))
+        factors = self.op("Unsqueeze", scales[0], self.integers(2))
+        return self.reshape(self.op("Mul", centred, factors), *shape)
 
     def linear(self, x: str, name: str, weight: Array, bias: Array | None = None) -> str:
         """x (..., in) -> (..., out). name: of the layer; weight: (out, in); bias: (out,)."""
@@ -113,8 +146,7 @@ class Graph:
         form = self.storage.blocks
         if form is not None and inputs % form.size == 0 and weight.size >= BLOCKS_FROM:
             codes, scales = quantize(weight.astype(np.float32), form)
-            label = f"{name}.weight^blocks{form.bits}x{form.size}"
-            stored = self.store(label, codes), self.store(f"{name}.weight{SCALES}", scales)
+            stored = self.store(_label(f"{name}.weight", form), codes), self.store(f"{name}.weight{SCALES}", scales)
             form_of = {"bits": form.bits, "block_size": form.size, "accuracy_level": 4}
             product = self.op("MatMulNBits", x, *stored, domain=MICROSOFT, K=inputs, N=outputs, **form_of)
         else:
@@ -215,18 +247,21 @@ class Layers:
 
 
 def read_tensors(path: Path) -> dict[str, Array]:
-    """The checkpoint's tensors in a graph, float32. Convolutions may have a further axis of size 1."""
+    """The checkpoint's tensors in a graph, float32. Convolutions may have a further axis of size 1, or be flat."""
+    return plain({tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer})
+
+
+def plain(stored: Mapping[str, Array]) -> dict[str, Array]:
+    """The checkpoint's tensors of what is stored of them, float32."""
     found: dict[str, Array] = {}
-    stored = {tensor.name: tensor for tensor in onnx.load(path).graph.initializer}
-    for name, tensor in stored.items():
+    for name, values in stored.items():
         if name.startswith(CONSTANT) or name.endswith(SCALES):
             continue
-        values = numpy_helper.to_array(tensor)
         if match := re.fullmatch(r"(.+)\^blocks(\d)x(\d+)", name):
-            form = BlockFormat(int(match[2]), int(match[3]))
-            scales = numpy_helper.to_array(stored[match[1] + SCALES])
-            found[match[1]] = dequantize(values, scales, scales.shape[1] * form.size, form)
-        elif match := re.fullmatch(rf"(.+){re.escape(FRAMES)}(\d+)", name):
+            name, form = match[1], BlockFormat(int(match[2]), int(match[3]))
+            scales = stored[name + SCALES]
+            values = dequantize(values, scales, scales.shape[1] * form.size, form)
+        if match := re.fullmatch(rf"(.+){re.escape(FRAMES)}(\d+)", name):
             taps = values.astype(np.float32).reshape(int(match[2]), -1, values.shape[1])
             found[match[1]] = taps.transpose(2, 1, 0)
         elif name.endswith(TRANSPOSED):

@@ -28,6 +28,7 @@ from .report import PartReport, Progress
 SPEAKING, CONTROL = "head_speaking", "head_control"
 HEAD_SIZE_STEP = 16  # GroupQueryAttention turns heads of such sizes
 ROWS_AT_ONCE = 8192  # of the embedding: 30 MB
+CONTROL_SHARE = 0.75  # of the vocabulary: above it, the head of all ids serves, which takes no disk
 COMPARED_TOKENS = 60
 COMPARED_TEXT = "The quick brown fox jumps over the lazy dog."
 
@@ -88,9 +89,12 @@ def export_language_model(
         )
     progress("the language model's weights")
     heads = spoken_ids(SparkTokenizer.from_file(checkpoint.tokenizer_path))
+    if len(heads[CONTROL]) >= CONTROL_SHARE * config.vocab_size:
+        del heads[CONTROL]
+        full_head = True
     write_safetensors(folder / DATA, list(_Tensors(checkpoint, forms).plans(heads)))
     progress("the language model's graphs")
-    files = (*_write_graphs(folder, config, forms, full_head), DATA)
+    files = (*_write_graphs(folder, config, forms, heads, full_head), DATA)
     scored = {name: [list(span) for span in ids.ranges] for name, ids in heads.items()}
     if full_head:
         scored[FULL] = [[0, config.vocab_size]]
@@ -203,7 +207,9 @@ def _angles(c: LanguageModelConfig) -> Plans:
         yield _plan(name, function(angles).astype(np.float32))
 
 
-def _write_graphs(folder: Path, config: LanguageModelConfig, forms: Forms, full_head: bool) -> Iterator[str]:
+def _write_graphs(
+    folder: Path, config: LanguageModelConfig, forms: Forms, heads: Iterable[str], full_head: bool
+) -> Iterator[str]:
     """Names of the graphs, each written when its name comes."""
     try:
         import onnx  # noqa: F401
@@ -213,7 +219,7 @@ def _write_graphs(folder: Path, config: LanguageModelConfig, forms: Forms, full_
 
     file = TensorFile.open(folder / DATA)
     graphs = {STACK: decoder_stack(file, config, vars(forms))}
-    matrices = {SPEAKING: SPEAKING, CONTROL: CONTROL}
+    matrices = {name: name for name in heads}
     if full_head:  # costs no disk: the tied embedding lies there in the same form
         matrices[FULL] = "embedding" if config.tie_word_embeddings else "head"
     for name, matrix in matrices.items():

@@ -24,7 +24,7 @@ from ..errors import CheckpointError, OptionError
 from ..files import new_directory
 from .codec import FEATURE_MODEL, KEPT_FILE
 from .folding import unfolded
-from .graph import Array, read_tensors
+from .graph import Array, plain, read_tensors
 from .wave_generator import stored_convolutions
 
 TYPES = {"keep": "F32", "fp32": "F32", "bf16": "BF16"}
@@ -50,7 +50,8 @@ def restore(source: str | PathLike[str], target: str | PathLike[str], dtype: str
             if (checkpoint.path / part).is_dir():
                 (directory / part).mkdir()
                 copy_descriptions(checkpoint.path / part, directory / part)
-        kept = TensorFile.open(exported.file(KEPT_FILE))
+        file = TensorFile.open(exported.file(KEPT_FILE))
+        kept = plain({name: file.read(name) for name in file.names})
         _write_codec(checkpoint, exported, kept, directory)
         _write_features(checkpoint, exported, kept, directory)
         _write_aligner(checkpoint, exported, directory)
@@ -59,9 +60,9 @@ def restore(source: str | PathLike[str], target: str | PathLike[str], dtype: str
     return target
 
 
-def _write_codec(checkpoint: Checkpoint, exported: Exported, kept: TensorFile, directory: Path) -> None:
+def _write_codec(checkpoint: Checkpoint, exported: Exported, kept: Mapping[str, Array], directory: Path) -> None:
     tensors = _graphs(exported, "speaker_encoder", "semantic_encoder", "latents", "decoder", "refiner")
-    tensors |= {name: kept.read(name) for name in kept.names if not name.startswith(FEATURE_MODEL)}
+    tensors |= {name: values for name, values in kept.items() if not name.startswith(FEATURE_MODEL)}
     config = checkpoint.bicodec.decoder
     if isinstance(config, DecoderConfig):
         alphas = {name: values for name, values in tensors.items() if name.endswith(".alpha")}
@@ -72,7 +73,7 @@ def _write_codec(checkpoint: Checkpoint, exported: Exported, kept: TensorFile, d
     _write(directory / CODEC_DIR, bicodec_shapes(checkpoint.bicodec), tensors)
 
 
-def _write_features(checkpoint: Checkpoint, exported: Exported, kept: TensorFile, directory: Path) -> None:
+def _write_features(checkpoint: Checkpoint, exported: Exported, kept: Mapping[str, Array], directory: Path) -> None:
     """The feature model up to the last layer that tokens need."""
     if not exported.has("features.onnx"):
         return
@@ -81,8 +82,8 @@ def _write_features(checkpoint: Checkpoint, exported: Exported, kept: TensorFile
     content = {**read_json(path).values, "num_hidden_layers": max(checkpoint.options.features.layers)}
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     tensors = _graphs(exported, "features_front", "features")
-    names = [name for name in kept.names if name.startswith(FEATURE_MODEL)]
-    tensors |= {name.removeprefix(FEATURE_MODEL): kept.read(name) for name in names}
+    names = [name for name in kept if name.startswith(FEATURE_MODEL)]
+    tensors |= {name.removeprefix(FEATURE_MODEL): kept[name] for name in names}
     shapes = wav2vec2_shapes(Checkpoint(directory).wav2vec2)
     wanted = {name: shape for name, shape in shapes.items() if name in tensors or name not in WAV2VEC2_OPTIONAL}
     _write(place, wanted, tensors)

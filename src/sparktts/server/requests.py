@@ -55,7 +55,7 @@ class Manner(BaseModel):
     pitch: Amount = None
     style_speed: Amount = None
     seed: Annotated[int | None, Field(ge=0, lt=2**63)] = None
-    temperature: Annotated[float, Field(ge=0, le=5)] = 0.8
+    temperature: Annotated[float, Field(ge=0, le=5)] | None = None
     top_k: Annotated[int, Field(ge=0, le=1_000_000)] = 50
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     repetition_penalty: Annotated[float, Field(ge=0.5, le=5)] = 1.0

@@ -44,7 +44,7 @@ def phonemize(text: str, language: Language | None = None) -> tuple[str, ...]:
 
     language: in which numbers that are still digits are read; None: that of the words around. Whatever holds a letter
     or a number gives at least one group, and no character outside PHONEMES. `[word](/phonemes/)` is said as it stands.
-    Raises TextError when there is nothing to say, OptionError when the extra `phonemes` is not installed.
+    Raises TextError when there is nothing to say, OptionError when one of its packages is not installed.
     """
     groups: list[str] = []
     for piece, exact in _pieces(text):

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import OptionError
 
-MISSING = "This model reads phonemes, and the packages for them are not installed: pip install 'sparktts[phonemes]'."
+MISSING = "A package that turns text into phonemes is missing: pip install --force-reinstall sparktts."
 _LOCK = threading.Lock()
 _TONES = {"1": "→", "2": "↗", "3": "↓", "4": "↘", "5": ""}
 # Written initial and its phoneme.

@@ -3,9 +3,9 @@
     python -m benchmarks.quality [MODEL] -o OUT --judges JUDGES [--recordings DIR] [--humans DIR] [--limit N]
 
 Reads recipes/ember/eval in the voices of its prompts, creates voices of every gender, pitch and speed, and measures how
-fast it is. --recordings: a folder with somebody's reading of the same lists, for the codec's round trip; --humans: a
-folder of clips of people, NAME-NUMBER.wav or NAME_NUMBER.wav, NAME for each reader. OUT goes on where it was stopped,
-and holds the reports of `sparktts eval` and figures.json. Needs the extras eval and train, and the judges' packages.
+fast it is. The codec alone is heard on the prompts, or on --recordings: a folder with somebody's reading of the lists.
+--humans: a folder of clips of people, NAME-NUMBER.wav or NAME_NUMBER.wav, NAME for each reader. OUT goes on where it
+was stopped, and holds the reports of `sparktts eval` and figures.json. Needs the extras eval and train, and the judges.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sparktts.audio.samples import Samples
 from sparktts.audio.silence import trim_silence
 from sparktts.data.attributes import pitch
 from sparktts.evaluate.judges import Judges, open_judges
-from sparktts.evaluate.lists import EvaluationList, read_lists
+from sparktts.evaluate.lists import EvaluationList, Item, read_lists
 from sparktts.evaluate.report import write_reports
 from sparktts.evaluate.run import evaluate
 from sparktts.evaluate.summary import Figures
@@ -72,8 +72,8 @@ def main() -> None:
     ]
     found: Found = {}
     steps = [speech(tts, lists, judges, args.output / "speech", args.seed), created(tts, judges, args.seed), speed(tts)]
-    if args.recordings:
-        steps.append(round_trip(tts, lists, judges, args.recordings, args.output))
+    spoken = lists if args.recordings else [_of_prompts(lists)]
+    steps.append(round_trip(tts, spoken, judges, args.recordings or LISTS / "prompts", args.output))
     if args.humans:
         steps.append(people(tts, judges, args.humans))
     print(describe())
@@ -186,6 +186,13 @@ def speed(tts: SparkTTS) -> Iterator[tuple[str, float]]:
             firsts.append(time.perf_counter() - began)
     yield "speed: real-time factor", statistics.median(factors)
     yield "speed: seconds to the first audio", statistics.median(firsts)
+
+
+def _of_prompts(lists: Sequence[EvaluationList]) -> EvaluationList:
+    """The prompts themselves as a list of what is said in them."""
+    prompts = {item.prompt_audio: item.prompt_text for one in lists for item in one.items}
+    items = [Item(path.stem, text, text, path) for path, text in prompts.items() if path is not None and text]
+    return EvaluationList("prompts", lists[0].sha256, tuple(items))
 
 
 def _told(figures: Figures) -> Iterator[tuple[str, float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +44,70 @@ def read(mini: Path) -> Read:
         return list(reader.read(prepare(text).utterances)), model
 
     return run
+
+
+class Rivals:
+    """Three takes of each utterance, of lengths that tell them apart, and a listener that likes one length."""
+
+    def __init__(self, mini: Path, script: Script, liked: int, **options: object) -> None:
+        tokenizer = SparkTokenizer.from_file(mini / "LLM" / "tokenizer.json")
+        builder = PromptBuilder(tokenizer)
+        self.heard: list[int] = []
+        self.model = ScriptedModel(tokenizer.semantic.first, tokenizer.stop, script)
+        self.reader = Reader(
+            self.model,
+            lambda utterance: builder.clone(utterance.text, range(32)),
+            tokenizer.semantic,
+            tokenizer.speaker,
+            SamplingOptions(),
+            7,
+            ReadingOptions(**{"takes": 3, **options}),  # type: ignore[arg-type]
+            misread=self.misread,
+        )
+        self.liked = liked
+
+    def misread(self, utterance: Utterance, semantic: Sequence[int]) -> float:
+        self.heard.append(len(semantic))
+        return abs(len(semantic) - self.liked)
+
+    def read(self, text: str) -> list[Spoken]:
+        return list(self.reader.read(prepare(text).utterances))
+
+
+def by_number(*lengths: int) -> Script:
+    """The n-th sequence of the model says lengths[n] tokens; the lengths repeat."""
+    return lambda number, position: speak_for(lengths[number % len(lengths)])(number, position)
+
+
+def test_of_several_takes_the_one_that_is_understood_best_is_kept(mini: Path) -> None:
+    rivals = Rivals(mini, by_number(180, 200, 220), liked=200)
+    spoken = rivals.read(ONE)
+    assert [len(one.semantic) for one in spoken] == [200] * len(spoken)
+    assert rivals.model.started == 3 * len(spoken)
+    assert sorted(rivals.heard[:3]) == [180, 200, 220]
+    assert [one.retries for one in spoken] == [0] * len(spoken)
+    assert spoken[0].seed == derived_seed(7, (0,), 1)
+
+
+def test_takes_that_go_wrong_are_left_out_and_only_if_all_do_it_is_tried_again(mini: Path) -> None:
+    one_good = Rivals(mini, by_number(0, 190, 5), liked=0)
+    spoken = one_good.read(ONE)
+    assert [(len(one.semantic), one.retries) for one in spoken] == [(190, 0)] * len(spoken)
+    assert one_good.heard == []  # nothing to choose from
+
+    def bad_at_first(number: int, position: int) -> int | None:
+        return speak_for(5 if number < 3 else 190)(number, position)
+
+    again = Rivals(mini, bad_at_first, liked=190)
+    first = again.read(ONE)[0]
+    assert (len(first.semantic), first.retries, first.problems) == (190, 1, (Problem.OVERSHORT,))
+
+
+def test_several_sentences_with_several_takes_keep_their_order(mini: Path) -> None:
+    alone = Rivals(mini, by_number(180, 200, 220), liked=220).read(ONE + " " + ONE + " " + ONE)
+    together = Rivals(mini, by_number(180, 200, 220), liked=220, batch_size=2).read(ONE + " " + ONE + " " + ONE)
+    assert [one.utterance for one in together] == [one.utterance for one in alone]
+    assert {len(one.semantic) for one in together} == {220}
 
 
 def letters(text: str) -> str:

@@ -17,7 +17,7 @@ from sparktts import ReadingOptions, SparkTTS, Style, Voice
 from sparktts.checkpoint.layout import Checkpoint
 from sparktts.engine.base import Samples
 from sparktts.engine.torch.language_model import TorchLanguageModel
-from sparktts.errors import CheckpointError, InvalidTokens, TextError
+from sparktts.errors import CheckpointError, InvalidTokens, OptionError, TextError
 from sparktts.on_demand import OnDemandGrammar, plain_words, word_bounds, word_ends
 from sparktts.prompt import Controls, Prompt, PromptBuilder, SpokenText
 from sparktts.sampling import SamplingOptions
@@ -443,7 +443,33 @@ def test_the_real_model_speaks_on_demand(mini: Path, tmp_path: Path) -> None:
     assert np.isfinite(audio.samples).all()
 
 
-@pytest.mark.parametrize(("key", "value"), [("text_frontend", "letters"), ("text_order", "3"), ("aligner", "../x")])
+def test_the_recogniser_of_a_model_chooses_among_takes(asking: Make) -> None:
+    tts, model = asking("text")
+    voice = voice_of(tts)
+    with pytest.raises(OptionError, match="need a model with a recogniser"):
+        tts.say("My good friend.", voice=voice, seed=1, reading=ReadingOptions(takes=2))
+    heard: list[tuple[int, tuple[str, ...]]] = []
+
+    class Listener:
+        def error_rate(self, audio: Samples, words: Sequence[str]) -> float:
+            heard.append((len(audio), tuple(words)))
+            return 0.5
+
+    tts.engine.__dict__["aligner"] = Listener()
+    before = len(model.prompts)
+    audio = tts.say("My good friend.", voice=voice, seed=1, reading=ReadingOptions(takes=3))
+    assert len(model.prompts) - before == 3
+    assert [words for _, words in heard] == [("My", "good", "friend.")] * len(heard)
+    assert len(audio.samples) in {samples for samples, _ in heard} or len(heard) < 2
+    with tts.stream("My good friend.", voice=voice, seed=1, reading=ReadingOptions(takes=3)) as stream:
+        assert len(list(stream)) > 0
+    assert len(model.prompts) - before == 4  # a stream says it once
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("text_frontend", "letters"), ("text_order", "3"), ("aligner", "../x"), ("takes", "0"), ("temperature", "-1")],
+)
 def test_unknown_options_are_refused(mini: Path, tmp_path: Path, key: str, value: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text((mini / "config.yaml").read_text() + f"\n{key}: {value}\n")

@@ -78,7 +78,7 @@ def main() -> int:
 def choose(model: Path, prepared: Path, work: Path, judges: str | None) -> Iterator[tuple[str, str]]:
     """Writes the voice files; yields each name and what was measured. Raises SparkTTSError."""
     tts = SparkTTS.from_pretrained(model)
-    heard = open_judges(judges=judges)
+    heard = open_judges(directory=judges)
     work.mkdir(parents=True, exist_ok=True)
     root = source_folder(prepared)
     folder = model / VOICES_DIR

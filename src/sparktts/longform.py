@@ -24,6 +24,7 @@ from .text.split import CLAUSE_PAUSE
 from .tokenizer import TokenFamily
 
 MAX_SPLITS = 2  # times one sentence is halved before giving up
+MAX_TAKES = 8
 
 
 @dataclass(frozen=True)
@@ -31,18 +32,23 @@ class ReadingOptions:
     """How a text is read. checks False: no guards, no retries; an utterance that does not stop is cut at its budget.
 
     batch_size: utterances that run at once. 1 repeats exactly for a seed; more is faster, but sums in a batch may
-    differ in the last bits, and then so may the speech. Raises OptionError.
+    differ in the last bits, and then so may the speech. takes: times that each utterance is said, side by side, for the
+    model's recogniser to choose the one that it understands best; None: as many as the model was tuned for (`takes` in
+    its config.yaml), else 1. Streams, and the utterance that creates a voice, are said once. Raises OptionError.
     """
 
     checks: bool = True
     retries: int = 2
     batch_size: int = 1
+    takes: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.retries <= 20:
             raise OptionError(f"The number of retries must be 0 to 20, not {self.retries}.")
         if not 1 <= self.batch_size <= 256:
             raise OptionError(f"The batch size must be 1 to 256, not {self.batch_size}.")
+        if self.takes is not None and not 1 <= self.takes <= MAX_TAKES:
+            raise OptionError(f"The number of takes must be 1 to {MAX_TAKES}, not {self.takes}.")
 
 
 @dataclass(frozen=True)
@@ -176,13 +182,17 @@ class _Take:
     semantic: list[int] = field(default_factory=list)
 
 
+_Ended = tuple[_Take, Problem | None]
+
+
 class Reader:
     """Says utterances with one language model.
 
     prompts: makes the prompt of an utterance; expected: seconds that it should take; extend: gives the prompt of a
     growing utterance (prompt, utterance, words to skip, whether that is all) the words it does not have yet;
     kept: how many tokens of the utterance whose turn it is cannot be taken back. When it has answered, that number
-    must not change until the next `Spoken` or `TakenBack`.
+    must not change until the next `Spoken` or `TakenBack`. misread: how badly an utterance is said by semantic codes;
+    only with it there are several takes, and then nothing is Heard.
     """
 
     def __init__(
@@ -197,7 +207,10 @@ class Reader:
         expected: Callable[[Utterance], float] = lambda utterance: utterance.seconds,
         extend: Extend = lambda prompt, utterance, skip, closed: None,
         kept: Callable[[], int] = lambda: 0,
+        misread: Callable[[Utterance, Sequence[int]], float] | None = None,
     ) -> None:
+        self._misread = misread
+        self._count = (options.takes or 1) if misread else 1  # takes of an utterance
         self._model, self._prompts, self._options = model, prompts, options
         self._families = semantic, speaker
         self._sampling, self._seed = sampling, seed
@@ -208,6 +221,7 @@ class Reader:
         self._told = 0  # tokens of the utterance whose turn it is that came out as Heard
         self._queue: deque[_Task] = deque()
         self._takes: dict[Handle, _Take] = {}
+        self._ended_takes: dict[tuple[int, ...], list[_Ended]] = {}  # whose rivals still run
 
     def read(self, utterances: Sequence[Utterance], first: int = 0) -> Iterator[Spoken]:
         """Yields every utterance in order, halves of split ones in their place. Otherwise as `events`."""
@@ -242,12 +256,13 @@ class Reader:
                 for handle, token in said.items():
                     if self._observe(handle, token, finished):
                         yield TakenBack()
-                if take_on_turn := self._on_turn():
+                if self._count == 1 and (take_on_turn := self._on_turn()):
                     yield self._news(take_on_turn)
         finally:
             for handle in self._takes:
                 self._model.cancel(handle)
             self._takes.clear()
+            self._ended_takes.clear()
             self._queue.clear()
 
     def _next_in_order(self, finished: dict[tuple[int, ...], Spoken]) -> tuple[int, ...] | None:
@@ -271,17 +286,20 @@ class Reader:
         return Heard(take.task.utterance, codes, take.prompt.grammar.read(self._families[1]))
 
     def _start(self) -> None:
-        while len(self._takes) < self._options.batch_size:
+        while len({take.task.order for take in self._takes.values()}) < self._options.batch_size:
             task = self._queue.popleft() if self._queue else self._pull()
             if task is None:
                 return
-            utterance, more = task.utterance, task.growing is not None
-            plain = not task.skip and not more
-            prompt = self._prompts(utterance) if plain else self._prompts(utterance, skip=task.skip, closed=not more)
-            seed = derived_seed(self._seed, task.order, task.attempt)
-            take = _Take(task, prompt, Guard(self._expected(utterance)), seed)
-            handle = self._model.add(prompt.ids, replace(self._sampling, seed=seed), prompt.grammar)
-            self._takes[handle] = take
+            for number in range(self._count):
+                self._begin(task, task.attempt * self._count + number)
+
+    def _begin(self, task: _Task, attempt: int) -> None:
+        utterance, more = task.utterance, task.growing is not None
+        plain = not task.skip and not more
+        prompt = self._prompts(utterance) if plain else self._prompts(utterance, skip=task.skip, closed=not more)
+        seed = derived_seed(self._seed, task.order, attempt)
+        handle = self._model.add(prompt.ids, replace(self._sampling, seed=seed), prompt.grammar)
+        self._takes[handle] = _Take(task, prompt, Guard(self._expected(utterance)), seed)
 
     def _pull(self) -> _Task | None:
         """The next utterance of the source, if there is one now."""
@@ -324,6 +342,11 @@ class Reader:
         if not take.prompt.grammar.done:
             self._model.cancel(handle)
         del self._takes[handle]
+        ended = self._ended_takes.setdefault(take.task.order, [])
+        ended.append((take, problem))
+        if any(other.task.order == take.task.order for other in self._takes.values()):
+            return False
+        take, problem = self._best(self._ended_takes.pop(take.task.order))
         if problem is None or not self._options.checks:
             finished[take.task.order] = self._spoken(take, problem)
         elif kept := self._kept() if told else 0:
@@ -333,6 +356,14 @@ class Reader:
             self._try_again(take.task, problem)
             return told > 0
         return False
+
+    def _best(self, ended: Sequence[_Ended]) -> _Ended:
+        """Of the takes of one utterance the one to go on with: of those that went well, the one that is best said."""
+        good = [one for one in ended if one[1] is None]
+        if self._misread is None or len(good) < 2:
+            return good[0] if good else ended[-1]
+        misread = self._misread
+        return min(good, key=lambda one: misread(one[0].task.utterance, one[0].semantic))
 
     def _problem(self, take: _Take) -> Problem | None:
         if take.prompt.grammar.done:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .audio.loudness import normalize_volume
 from .errors import OptionError
-from .longform import Event, Growing, Reader, ReadingOptions, Source, Spoken, Utterances
+from .longform import MAX_TAKES, Event, Growing, Reader, ReadingOptions, Source, Spoken, Utterances
 from .on_demand import OnDemandGrammar
 from .prompt import NOTHING_SPOKEN, Controls, Prompt, PromptBuilder, SpokenText
 from .report import Report, UtteranceReport
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .pipeline import Progress, SparkTTS
 
 DEFAULT_STYLE = Style(gender="female")
+SOUNDS_KEPT = MAX_TAKES
 _FOLLOWS = {"again": " and said again", "rest": ", and the rest of it said next", "nothing": ""}
 
 
@@ -77,6 +79,7 @@ class Reading:
         self.before = self._before(voice)
         self.first: Utterance | None = None
         self._factor: float | None = None
+        self._sounds: dict[tuple[int, ...], Samples] = {}
         if self.creating and self.style.gender is None:
             raise OptionError("Creating a voice needs a gender, female or male; or give a voice to speak with.")
 
@@ -87,7 +90,7 @@ class Reading:
 
         started = time.perf_counter()
         pieces, reports = [], []
-        for spoken in self.events():
+        for spoken in self.events(takes=self._takes()):
             if not isinstance(spoken, Spoken):
                 continue
             pieces.append(self._piece(spoken))
@@ -109,17 +112,17 @@ class Reading:
         origin = f"model {self.tts.checkpoint.name}, {voice}seed {self.sampling.seed}"
         return {"comment": f"{SYNTHETIC_NOTICE} ({origin})", "title": "Synthetic speech", "artist": "sparktts"}
 
-    def events(self, kept: Callable[[], int] = lambda: 0) -> Generator[Event, None, None]:
+    def events(self, kept: Callable[[], int] = lambda: 0, takes: int = 1) -> Generator[Event, None, None]:
         """What happens to the utterances, as `Reader.events`; `kept` as there. The model is used by this thread."""
-        first = 0
+        first, together = 0, replace(self.options, takes=takes)
         if self.creating:
             # The voice comes out of the first utterance, so that one is said alone; the others may run together.
-            first, alone = 1, replace(self.options, batch_size=1)
+            first, alone = 1, replace(self.options, batch_size=1, takes=1)
             for event in self._reader(alone, kept).events(_OnlyFirst(self.source)):
                 if isinstance(event, Spoken) and self.voice is None:
                     self.voice = self._created(event)
                 yield event
-        yield from self._reader(self.options, kept).events(self.source, first)
+        yield from self._reader(together, kept).events(self.source, first)
 
     def _reader(self, options: ReadingOptions, kept: Callable[[], int]) -> Reader:
         tokenizer = self.tts.tokenizer
@@ -135,7 +138,25 @@ class Reading:
             self._expected,
             self._extend,
             kept,
+            None if options.takes == 1 else self._misread,
         )
+
+    def _takes(self) -> int:
+        """How often each utterance is said. Raises OptionError where nobody could choose."""
+        wanted = self.options.takes or self.tts.checkpoint.options.takes
+        if wanted == 1 or (self.frontend.on_demand and self.tts.engine.aligner is not None):
+            return wanted
+        if self.options.takes is None:
+            return 1
+        raise OptionError("Several takes need a model with a recogniser (`aligner` in its config.yaml) to choose one.")
+
+    def _misread(self, utterance: Utterance, semantic: Sequence[int]) -> float:
+        """Share of the phonemes of an utterance that the model's recogniser hears otherwise."""
+        assert self.tts.engine.aligner is not None
+        samples = normalize_volume(self._sound(tuple(semantic)))
+        words = self.frontend.words(utterance.text, utterance.language)
+        with self.tts.encoding:
+            return self.tts.engine.aligner.error_rate(samples, words)
 
     def _prompt(self, utterance: Utterance, *, skip: int = 0, closed: bool = True) -> Prompt:
         voice, controls, language = self.voice, self._controls(utterance), utterance.language
@@ -207,11 +228,18 @@ class Reading:
         return Voice(spoken.speaker, codec, provenance, gender=self.style.gender)
 
     def _piece(self, spoken: Spoken) -> Samples:
-        if not spoken.semantic:
-            return np.zeros(0, dtype=np.float32)
+        return self._sound(spoken.semantic) if spoken.semantic else np.zeros(0, dtype=np.float32)
+
+    def _sound(self, semantic: tuple[int, ...]) -> Samples:
+        """What codes sound like; of the last few, which a choice has listened to, without decoding again."""
         assert self.voice is not None
-        with self.tts.decoding:
-            return decode_in_windows(self.tts.engine.codec, np.array(spoken.semantic), np.array(self.voice.speaker))
+        if semantic not in self._sounds:
+            with self.tts.decoding:
+                decoded = decode_in_windows(self.tts.engine.codec, np.array(semantic), np.array(self.voice.speaker))
+            self._sounds[semantic] = decoded
+            if len(self._sounds) > SOUNDS_KEPT:
+                del self._sounds[next(iter(self._sounds))]
+        return self._sounds[semantic]
 
     def report_of(self, spoken: Spoken) -> UtteranceReport:
         """The record of an utterance; what a listener should know of it goes into the notes."""

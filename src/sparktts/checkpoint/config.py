@@ -67,7 +67,8 @@ class CodecOptions:
 
     text_frontend: what the language model reads; text_order: all of it before the speech, or word by word on demand;
     aligner: directory of the recogniser that finds the word times of a clip (for text on demand); default_voice: name
-    of the preset that speaks where no voice is asked for; temperature: of sampling, where none is asked for.
+    of the preset that speaks where no voice is asked for; temperature: of sampling, where none is asked for;
+    takes: times that each utterance is said, for the aligner to choose the best.
     """
 
     sample_rate: int
@@ -82,6 +83,7 @@ class CodecOptions:
     aligner: str | None = None
     default_voice: str | None = None
     temperature: float | None = None
+    takes: int = 1
 
     @classmethod
     def read(cls, path: Path) -> CodecOptions:
@@ -100,6 +102,7 @@ class CodecOptions:
             aligner=part_directory(top, "aligner") if top.has("aligner") else None,
             default_voice=top.text("default_voice") if top.has("default_voice") else None,
             temperature=top.number("temperature", high=5.0) if top.has("temperature") else None,
+            takes=top.integer("takes", high=8) if top.has("takes") else 1,
         )
 
 

@@ -124,6 +124,7 @@ def evaluate(
     repetition_penalty: options.RepetitionPenalty = 1.0,
     no_checks: options.NoChecks = False,
     retries: options.Retries = 2,
+    takes: options.Takes = None,
     asr: Asr = None,
     phonemes: Phonemes = None,
     speaker: SpeakerEncoder = None,
@@ -161,7 +162,7 @@ def evaluate(
         from ..sampling import SamplingOptions
 
         sampling = SamplingOptions(temperature, top_k, top_p, repetition_penalty)
-        reading = ReadingOptions(checks=not no_checks, retries=retries)
+        reading = ReadingOptions(checks=not no_checks, retries=retries, takes=takes)
         tts = ModelOptions(model, engine, device, dtype).load()
         systems.insert(
             0, Synthesis(tts, _speech(wish, transcripts, rule), sampling, reading, name or tts.checkpoint.name)

@@ -173,6 +173,16 @@ NoChecks = Annotated[
     ),
 ]
 Retries = Annotated[int, option(SPEAKING, "--retries", "N", "How often a sentence that fails is tried again, 0 to 20.")]
+Takes = Annotated[
+    int | None,
+    option(
+        SPEAKING,
+        "--takes",
+        "N",
+        "Say each sentence N times, 1 to 8, and keep what the model's own recogniser understands best. Default: what "
+        "the model was tuned for, else 1; streams say it once.",
+    ),
+]
 BatchSize = Annotated[
     int,
     option(

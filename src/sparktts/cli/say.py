@@ -49,6 +49,7 @@ def say(
     repetition_penalty: options.RepetitionPenalty = 1.0,
     no_checks: options.NoChecks = False,
     retries: options.Retries = 2,
+    takes: options.Takes = None,
     batch_size: options.BatchSize = 1,
     no_normalize: options.NoNormalize = False,
     language: options.Language = "auto",
@@ -80,7 +81,7 @@ def say(
     models = ModelOptions(model, engine, device, dtype)
     settings = (
         _text_options(no_normalize, language, lexicon, target_seconds, max_seconds, pauses),
-        _reading_options(not no_checks, retries, batch_size),
+        _reading_options(not no_checks, retries, batch_size, takes),
         _sampling_options(temperature, top_k, top_p, repetition_penalty, seed),
     )
     if (exact or look_ahead is not None) and not (stream or play):
@@ -173,10 +174,10 @@ def _text_options(
     )
 
 
-def _reading_options(checks: bool, retries: int, batch_size: int) -> ReadingOptions:
+def _reading_options(checks: bool, retries: int, batch_size: int, takes: int | None) -> ReadingOptions:
     from ..longform import ReadingOptions
 
-    return ReadingOptions(checks=checks, retries=retries, batch_size=batch_size)
+    return ReadingOptions(checks=checks, retries=retries, batch_size=batch_size, takes=takes)
 
 
 def _sampling_options(

@@ -180,6 +180,10 @@ class ListeningAligner:
         times, _ = self.aligner.word_times(self.codec.features(audio), words)
         return times
 
+    def error_rate(self, audio: Samples, words: Sequence[str]) -> float:
+        """Phonemes heard wrong, missed or added per phoneme of the words. Raises AudioError, TextError."""
+        return self.aligner.error_rate(self.codec.features(audio), words)
+
 
 def word_bounds(path: ctc.Path, sizes: Sequence[int], frames: int) -> list[int]:
     """len(sizes) + 1 frames that rise from 0 to the last: word i lasts from bounds[i] to bounds[i + 1].

@@ -114,6 +114,9 @@ class ClipAligner(Protocol):
         Raises TextError when they cannot be found.
         """
 
+    def error_rate(self, audio: Samples, words: Sequence[str]) -> float:
+        """Phonemes heard wrong, missed or added per phoneme of the words. audio: (N,) clip. Raises TextError."""
+
 
 class Engine:
     """A codec and a language model on one device; each is loaded on first use, so codec tools load one only.

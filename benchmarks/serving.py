@@ -11,29 +11,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import re
+import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-import httpx
+from tests.server.process import Server
 
 from benchmarks.machine import describe
+from sparktts.cli.bench import TEXTS
 from sparktts.load import Figures, Load, run
-
-TEXTS = (
-    "The ferry leaves at noon, and the last one comes back before dark.",
-    "Nobody expected the old clock to strike thirteen that morning.",
-    "She wrote seven letters, but only two of them were ever answered.",
-    "今天的会议改到下午三点,请大家准时参加。",
-    "这条小河从山里流出来,一直流到村子的东边。",
-    "他把钥匙忘在办公室了,只好在门口等了半个小时。",
-)
 
 
 def main() -> None:
@@ -72,27 +62,11 @@ def main() -> None:
 def serving(model: str, concurrency: int) -> Iterator[str]:
     """A server of its own; yields its address."""
     with tempfile.TemporaryDirectory() as voices:
-        command = [sys.executable, "-m", "sparktts", "serve", "--model", model, "--port", "0", "--no-page"]
-        process = subprocess.Popen(
-            [*command, "--concurrency", str(concurrency)],
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "SPARKTTS_VOICES": voices},
-        )
+        server = Server.start(model, Path(voices), "--concurrency", str(concurrency), one_thread=False)
         try:
-            assert process.stderr is not None
-            url = next(found[0] for line in process.stderr if (found := re.search(r"http://\S+", line)))
-            for _ in range(600):
-                try:
-                    if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
-                        break
-                except httpx.TransportError:
-                    pass
-                time.sleep(0.1)
-            yield url
+            yield server.url
         finally:
-            process.terminate()
-            process.wait(60)
+            server.stop(signal.SIGTERM, 60)
 
 
 def interrupted(url: str) -> float:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sparktts import SparkTTS, Style
-from sparktts.errors import SparkTTSError
+from sparktts.cli.run import guarded
 
 HERE = Path(__file__).parent
 SEED = 1
@@ -52,18 +52,13 @@ them, in voices that Ember was never trained on.</p>
 Row = tuple[str, ...]
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", default="ember")
     args = parser.parse_args()
-    try:
-        write(SparkTTS.from_pretrained(args.model), args.folder)
-    except SparkTTSError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
+    write(SparkTTS.from_pretrained(args.model), args.folder)
     print(args.folder / "index.html")
-    return 0
 
 
 def write(tts: SparkTTS, folder: Path) -> None:
@@ -118,4 +113,4 @@ def _table(title: str, heads: Row, rows: Iterator[Row]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main))

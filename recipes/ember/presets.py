@@ -4,7 +4,8 @@
 
 MODEL: a checkpoint or an export; PREPARED: the shards of the training's clips. For each language and gender some blends
 are cloned from up to 20 s of their own clips, and read the same sentences; recogniser and quality predictor choose two.
-Voice files go to MODEL/voices, where they are the model's presets. WORK keeps clips, results and a report.
+Voice files go to MODEL/voices, where they are the model's presets. WORK keeps clips, results and a report;
+the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from sparktts import SparkTTS, Voice
 from sparktts.audio.audio import Audio
 from sparktts.audio.samples import Samples
 from sparktts.checkpoint.layout import VOICES_DIR
+from sparktts.cli.run import guarded
 from sparktts.data.audio_source import open_audio
 from sparktts.data.schema import Clip
 from sparktts.data.shards import read_shards, source_folder
-from sparktts.errors import SparkTTSError
 from sparktts.evaluate.judges import open_judges
 from sparktts.evaluate.lists import read_lists
 from sparktts.evaluate.report import write_reports
@@ -61,18 +62,10 @@ SECONDS = 20.0
 GOOD_ERROR = 0.15  # a preset that is misread more often is only taken where there is no other
 
 
-def main() -> int:
+def main() -> None:
     options = _parser().parse_args()
-    try:
-        for name, score in choose(options.model, options.prepared, options.work, options.judges):
-            print(f"{name}: {score}")
-    except SparkTTSError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Stopped. The same command goes on from here.", file=sys.stderr)
-        return 130
-    return 0
+    for name, score in choose(options.model, options.prepared, options.work, options.judges):
+        print(f"{name}: {score}")
 
 
 def choose(model: Path, prepared: Path, work: Path, judges: str | None) -> Iterator[tuple[str, str]]:
@@ -162,4 +155,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main))

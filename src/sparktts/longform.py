@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from .checkpoint.config import MAX_TAKES
 from .engine.base import Handle, LanguageModel
 from .errors import GenerationError, OptionError
 from .guards import Guard, Problem
@@ -24,7 +25,6 @@ from .text.split import CLAUSE_PAUSE
 from .tokenizer import TokenFamily
 
 MAX_SPLITS = 2  # times one sentence is halved before giving up
-MAX_TAKES = 8
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class _Take:
     semantic: list[int] = field(default_factory=list)
 
 
-_Ended = tuple[_Take, Problem | None]
+_Outcome = tuple[_Take, Problem | None]
 
 
 class Reader:
@@ -221,7 +221,7 @@ class Reader:
         self._told = 0  # tokens of the utterance whose turn it is that came out as Heard
         self._queue: deque[_Task] = deque()
         self._takes: dict[Handle, _Take] = {}
-        self._ended_takes: dict[tuple[int, ...], list[_Ended]] = {}  # whose rivals still run
+        self._outcomes: dict[tuple[int, ...], list[_Outcome]] = {}  # whose rivals still run
 
     def read(self, utterances: Sequence[Utterance], first: int = 0) -> Iterator[Spoken]:
         """Yields every utterance in order, halves of split ones in their place. Otherwise as `events`."""
@@ -262,7 +262,7 @@ class Reader:
             for handle in self._takes:
                 self._model.cancel(handle)
             self._takes.clear()
-            self._ended_takes.clear()
+            self._outcomes.clear()
             self._queue.clear()
 
     def _next_in_order(self, finished: dict[tuple[int, ...], Spoken]) -> tuple[int, ...] | None:
@@ -342,11 +342,11 @@ class Reader:
         if not take.prompt.grammar.done:
             self._model.cancel(handle)
         del self._takes[handle]
-        ended = self._ended_takes.setdefault(take.task.order, [])
+        ended = self._outcomes.setdefault(take.task.order, [])
         ended.append((take, problem))
         if any(other.task.order == take.task.order for other in self._takes.values()):
             return False
-        take, problem = self._best(self._ended_takes.pop(take.task.order))
+        take, problem = self._best(self._outcomes.pop(take.task.order))
         if problem is None or not self._options.checks:
             finished[take.task.order] = self._spoken(take, problem)
         elif kept := self._kept() if told else 0:
@@ -357,7 +357,7 @@ class Reader:
             return told > 0
         return False
 
-    def _best(self, ended: Sequence[_Ended]) -> _Ended:
+    def _best(self, ended: Sequence[_Outcome]) -> _Outcome:
         """Of the takes of one utterance the one to go on with: of those that went well, the one that is best said."""
         good = [one for one in ended if one[1] is None]
         if self._misread is None or len(good) < 2:

@@ -239,6 +239,15 @@ class SparkTTS:
         seeds = (seed, options.seed, secrets.randbelow(1 << 32))
         return replace(options, temperature=temperature, seed=next(s for s in seeds if s is not None))
 
+    def takes(self, reading: ReadingOptions) -> int:
+        """How often each utterance of `say` is said. Raises OptionError where nobody could choose among the takes."""
+        wanted = reading.takes or self.checkpoint.options.takes
+        if wanted == 1 or (self.frontend.on_demand and self.engine.aligner is not None):
+            return wanted
+        if reading.takes is None:
+            return 1
+        raise OptionError("Several takes need a model with a recogniser (`aligner` in its config.yaml) to choose one.")
+
     def _speaker(self, voice: Voice | str | os.PathLike[str] | None, style: Style | None) -> Voice | None:
         """Who speaks; None: a voice that is yet to be created."""
         if voice is None and (style is None or style.gender is None):

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .audio.loudness import normalize_volume
+from .checkpoint.config import MAX_TAKES
 from .errors import OptionError
-from .longform import MAX_TAKES, Event, Growing, Reader, ReadingOptions, Source, Spoken, Utterances
+from .longform import Event, Growing, Reader, ReadingOptions, Source, Spoken, Utterances
 from .on_demand import OnDemandGrammar
 from .prompt import NOTHING_SPOKEN, Controls, Prompt, PromptBuilder, SpokenText
 from .report import Report, UtteranceReport
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from .pipeline import Progress, SparkTTS
 
 DEFAULT_STYLE = Style(gender="female")
-SOUNDS_KEPT = MAX_TAKES
+SOUNDS_KEPT = MAX_TAKES  # of all takes of one utterance
 _FOLLOWS = {"again": " and said again", "rest": ", and the rest of it said next", "nothing": ""}
 
 
@@ -90,7 +91,7 @@ class Reading:
 
         started = time.perf_counter()
         pieces, reports = [], []
-        for spoken in self.events(takes=self._takes()):
+        for spoken in self.events(takes=self.tts.takes(self.options)):
             if not isinstance(spoken, Spoken):
                 continue
             pieces.append(self._piece(spoken))
@@ -140,15 +141,6 @@ class Reading:
             kept,
             None if options.takes == 1 else self._misread,
         )
-
-    def _takes(self) -> int:
-        """How often each utterance is said. Raises OptionError where nobody could choose."""
-        wanted = self.options.takes or self.tts.checkpoint.options.takes
-        if wanted == 1 or (self.frontend.on_demand and self.tts.engine.aligner is not None):
-            return wanted
-        if self.options.takes is None:
-            return 1
-        raise OptionError("Several takes need a model with a recogniser (`aligner` in its config.yaml) to choose one.")
 
     def _misread(self, utterance: Utterance, semantic: Sequence[int]) -> float:
         """Share of the phonemes of an utterance that the model's recogniser hears otherwise."""

@@ -1,4 +1,4 @@
-"""A real server process for tests."""
+"""A real server process, for tests and for benchmarks/serving.py."""
 
 from __future__ import annotations
 
@@ -22,8 +22,12 @@ class Server:
     log: list[str] = field(default_factory=list)
 
     @classmethod
-    def start(cls, model: Path, voices: Path, *arguments: str, program: str = "sparktts") -> Server:
-        environment = {**os.environ, "SPARKTTS_VOICES": str(voices), "OMP_NUM_THREADS": "1", "SPARKTTS_THREADS": "1"}
+    def start(
+        cls, model: Path | str, voices: Path, *arguments: str, program: str = "sparktts", one_thread: bool = True
+    ) -> Server:
+        environment = {**os.environ, "SPARKTTS_VOICES": str(voices)}
+        if one_thread:
+            environment |= {"OMP_NUM_THREADS": "1", "SPARKTTS_THREADS": "1"}
         if program == "sparktts":
             arguments = (*arguments, "--no-page")  # which has tests of its own
         process = subprocess.Popen(

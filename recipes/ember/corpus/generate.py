@@ -24,11 +24,11 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from plan import Shard, plan
-from speech import shard_seconds, write_shard
+from speech import resumable, shard_seconds, write_shard
 from teacher import Teacher, install
 from texts import FOLDER, LANGUAGES, fingerprint, read_texts
 
-from sparktts.errors import OptionError, SparkTTSError
+from sparktts.errors import OptionError
 from sparktts.files import write_atomically
 
 FORMAT = "sparktts.ember-corpus/1"
@@ -36,15 +36,7 @@ FORMAT = "sparktts.ember-corpus/1"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    try:
-        generate(options)
-    except SparkTTSError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Stopped. The same command goes on from here.", file=sys.stderr)
-        return 130
-    return 0
+    return resumable(lambda: generate(options))
 
 
 def generate(options: argparse.Namespace) -> None:

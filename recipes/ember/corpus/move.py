@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from speech import MANIFEST, SAMPLE_RATE, add_file, add_manifest, read_manifest
+from speech import MANIFEST, SAMPLE_RATE, add_file, add_manifest, read_manifest, resumable
 from voices import Voice, heard_gender
 
 from sparktts.audio.resample import resample
@@ -26,7 +26,7 @@ from sparktts.audio.samples import Samples
 from sparktts.audio.write import encode_audio
 from sparktts.data.attributes import pitch
 from sparktts.data.audio_source import MEMBER, open_audio
-from sparktts.errors import OptionError, SparkTTSError
+from sparktts.errors import OptionError
 from sparktts.files import replacing
 
 DOWN, UP = (0.88, 0.95), (1.05, 1.18)
@@ -35,16 +35,12 @@ Row = dict[str, Any]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    try:
+
+    def move() -> None:
         for path in move_folder(options.speech, options.output, options.seed):
             print(path, flush=True)
-    except SparkTTSError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Stopped. The same command goes on from here.", file=sys.stderr)
-        return 130
-    return 0
+
+    return resumable(move)
 
 
 def move_folder(speech: Path, out: Path, seed: int) -> Iterator[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from sparktts.audio.resample import resample
 from sparktts.audio.samples import Samples
 from sparktts.audio.write import encode_audio
 from sparktts.data.attributes import pitch
+from sparktts.errors import SparkTTSError
 from sparktts.files import replacing
 from sparktts.text.phonemes import phonemize
 
@@ -117,3 +119,16 @@ def add_file(archive: tarfile.TarFile, name: str, data: bytes) -> None:
     info = tarfile.TarInfo(name)
     info.size = len(data)
     archive.addfile(info, io.BytesIO(data))
+
+
+def resumable(action: Callable[[], None]) -> int:
+    """Exit code of a script that goes on where it was stopped; what it raises for people becomes a sentence."""
+    try:
+        action()
+    except SparkTTSError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        return 130
+    return 0

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import CheckpointError
+from ..sampling import PUBLISHED_TEMPERATURE
 from .fields import Section, read_json, read_yaml
 
 SAMPLING_BLOCK_LAYERS = 2  # ConvNeXt layers of the backbone behind each sampling block
@@ -33,6 +34,7 @@ FRAME_HOP = 320  # samples per token of decoders that work at the token rate
 WAVE_KERNEL = 7  # first, last and dilated convolutions of the waveform decoder
 WAVE_DILATIONS = (1, 3, 9)  # one residual unit each
 MAX_LAYERS = 512
+MAX_TAKES = 8  # of one utterance
 # Hidden states of wav2vec2 that the published codec averages. Source: arXiv 2503.01710, section 3.
 FEATURE_DIRECTORY = "wav2vec2-large-xlsr-53"
 FEATURE_LAYERS = (11, 14, 16)
@@ -82,7 +84,7 @@ class CodecOptions:
     text_order: Literal["text_first", "on_demand"] = "text_first"
     aligner: str | None = None
     default_voice: str | None = None
-    temperature: float | None = None
+    temperature: float = PUBLISHED_TEMPERATURE
     takes: int = 1
 
     @classmethod
@@ -101,8 +103,8 @@ class CodecOptions:
             text_order="on_demand" if _choice(top, "text_order", "text_first", "on_demand") else "text_first",
             aligner=part_directory(top, "aligner") if top.has("aligner") else None,
             default_voice=top.text("default_voice") if top.has("default_voice") else None,
-            temperature=top.number("temperature", high=5.0) if top.has("temperature") else None,
-            takes=top.integer("takes", high=8) if top.has("takes") else 1,
+            temperature=top.number("temperature", PUBLISHED_TEMPERATURE, high=5.0),
+            takes=top.integer("takes", 1, high=MAX_TAKES),
         )
 
 

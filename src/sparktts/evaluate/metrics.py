@@ -96,7 +96,7 @@ def text_errors(text: str, heard: str, language: SpokenLanguage) -> dict[Metric,
     return errors
 
 
-def main_metric(errors: Mapping[Metric, Errors]) -> Metric:
+def main_metric(errors: Mapping[Metric, object]) -> Metric:
     """The one that ranks texts: words, or pinyin, which a recogniser's choice among homophones leaves alone; phonemes
     where there was no recogniser."""
     return next(metric for metric in ("pinyin", "wer", "phonemes") if metric in errors)

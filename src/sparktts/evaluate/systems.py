@@ -91,7 +91,6 @@ class Synthesis:
     @property
     def facts(self) -> dict[str, Any]:
         in_force = asdict(self.tts.sampling(self.sampling))
-        takes = self.reading.takes or self.tts.checkpoint.options.takes
         return {
             "kind": "sparktts",
             "model": self.tts.checkpoint.name,
@@ -105,7 +104,7 @@ class Synthesis:
             "style": None if self.options.style is None else asdict(self.options.style),
             "seed": self.options.seed,
             "sampling": {key: value for key, value in in_force.items() if key != "seed"},
-            "reading": {**asdict(self.reading), "takes": takes},
+            "reading": {**asdict(self.reading), "takes": self.tts.takes(self.reading)},
         }
 
     def key(self, item: Item) -> str:

@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ..checkpoint.blocks import BlockFormat
 from ..checkpoint.convert import copy_descriptions, copy_presets
 from ..checkpoint.exported import FORMAT, GRAPHS_DIR, MANIFEST, WEIGHTS
 from ..checkpoint.layout import CODEC_DIR, LM_DIR, Checkpoint
@@ -19,7 +20,7 @@ from .report import ExportReport, PartReport, Progress
 
 MADE_WITH = ("sparktts", "numpy", "onnx", "onnxruntime", "torch")
 CODEC_WEIGHTS = ("fp32", "fp16", "int8")
-CODEC_BLOCKS = (8, 64)  # bits, values
+CODEC_BLOCKS = BlockFormat(8, 64)
 _BLOCK = 1 << 20
 
 
@@ -64,15 +65,13 @@ def _parts(
     checkpoint: Checkpoint, folder: Path, weights: str, codec_weights: str, full_head: bool, progress: Progress
 ) -> Iterator[PartReport]:
     """Writes all graphs. folder: onnx/ of the new directory."""
-    from ..checkpoint.blocks import BlockFormat
     from .aligner import export_aligner
     from .codec import export_codec
     from .compare import compared
     from .graph import Storage
     from .language_model import export_language_model
 
-    packed = BlockFormat(*CODEC_BLOCKS) if codec_weights == "int8" else None
-    storage = Storage(half=codec_weights != "fp32", packed=packed)
+    storage = Storage(half=codec_weights != "fp32", packed=CODEC_BLOCKS if codec_weights == "int8" else None)
     written = list(export_codec(checkpoint, folder, storage, progress))
     if checkpoint.options.aligner:
         written.append(export_aligner(checkpoint, folder, storage, progress))

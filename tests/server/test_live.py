@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+
+from sparktts.server.studio import Speech
 
 from .process import Server
 
@@ -94,6 +98,22 @@ def test_an_interruption_stops_the_sound_at_once(socket: ClientConnection, serve
     assert listen(socket, "done")[0]
 
 
+def test_an_interruption_in_the_moment_a_part_of_the_sound_is_ready_is_not_lost() -> None:
+    async def scenario() -> None:
+        ready: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        studio = SimpleNamespace(run=lambda _: ready)
+        speech = object.__new__(Speech)
+        speech._studio, speech._deadline, speech._outgoing = studio, time.monotonic() + 60, SimpleNamespace(next=None)
+        task = asyncio.create_task(speech._next())
+        await asyncio.sleep(0)
+        ready.set_result(b"sound")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(
     ("message", "words"),
     [
@@ -121,8 +141,9 @@ def test_wrong_messages_are_answered_and_the_socket_lives_on(
 
 def test_what_fails_while_speaking_is_told(socket: ClientConnection) -> None:
     tell(socket, **START, voice="nobody")
-    tell(socket, type="end")
     assert "no voice named" in listen(socket, "error")[1]["error"]["message"]
+    tell(socket, type="text", text="The rest of it is not said, and one error is enough.")
+    tell(socket, type="end")
     tell(socket, **START)
     tell(socket, type="text", text="...")
     tell(socket, type="end")

@@ -108,9 +108,7 @@ class Conversation:
         elif kind == "text":
             self._text(message.get("text"))
         elif kind == "end":
-            turn = self._current()
-            turn.ended = True
-            turn.pieces.end()
+            self._end()
         elif kind == "interrupt":
             await self._interrupt()
             await self._send({"type": "interrupted"})
@@ -130,6 +128,11 @@ class Conversation:
         turn = self._turn = Turn()
         turn.task = asyncio.create_task(self._speak(turn, manner, clip))
 
+    def _end(self) -> None:
+        turn = self._current()
+        turn.ended = True
+        turn.pieces.end()
+
     def _text(self, text: object) -> None:
         turn = self._current()
         if not isinstance(text, str):
@@ -139,8 +142,9 @@ class Conversation:
         turn.pieces.add(text)
 
     def _current(self) -> Turn:
+        """The speech that text is for. One that failed takes the rest of its text in silence: its error was told."""
         turn = self._turn
-        if turn is None or turn.ended or turn.task is None or turn.task.done():
+        if turn is None or turn.ended:
             raise ApiError(BAD, "Nothing is being said: send `start` first.", "type")
         return turn
 

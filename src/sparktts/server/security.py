@@ -87,7 +87,8 @@ class Door:
             if complete:
                 return await receive()  # for the client's leaving, which may take long
             try:
-                message = await asyncio.wait_for(receive(), settings.body_wait)
+                async with asyncio.timeout(settings.body_wait):
+                    message = await receive()
             except TimeoutError:
                 raise ApiError(SLOW, f"The request's body did not come within {settings.body_wait:g} s.") from None
             if message["type"] != "http.request":

@@ -167,7 +167,9 @@ class Speech:
     async def _next(self) -> bytes | None:
         left = self._deadline - time.monotonic()
         try:
-            data = await asyncio.wait_for(self._studio.run(self._outgoing.next), max(0.0, left))
+            # Not `wait_for`: in Python 3.11 it loses a cancellation that comes together with the result.
+            async with asyncio.timeout(max(0.0, left)):
+                data = await self._studio.run(self._outgoing.next)
         except TimeoutError:
             self._outcome = "late"
             raise ApiError(

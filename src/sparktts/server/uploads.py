@@ -47,7 +47,8 @@ class ClipDecoder:
             stderr=asyncio.subprocess.DEVNULL,
         )
         try:
-            answer, _ = await asyncio.wait_for(worker.communicate(data), settings.decode_seconds)
+            async with asyncio.timeout(settings.decode_seconds):
+                answer, _ = await worker.communicate(data)
         except TimeoutError:
             raise ApiError(
                 BAD, "The clip takes too long to decode: send a plain recording.", "reference_audio"

@@ -35,10 +35,10 @@ def create_page(tts: SparkTTS, words: Any, listening: Listening) -> gr.Blocks:
                 clone.build(tts, words)
             with gr.Tab(words("create"), id="create"):
                 create.build(tts, words)
-            with gr.Tab(words("read"), id="read"):
-                read.build(tts, words, listening)
-            with gr.Tab(words("voices"), id="voices"):
-                voices.build(tts, words)
+            with gr.Tab(words("read"), id="read") as tab:
+                read.build(tts, words, listening, tab)
+            with gr.Tab(words("voices"), id="voices") as tab:
+                voices.build(tts, words, tab)
     return page
 
 

@@ -56,14 +56,15 @@ class Book:
         return [[number, f"{one.start:.1f}", one.source] for number, one in enumerate(self.utterances, start=1)]
 
 
-def build(tts: SparkTTS, words: Any, listening: Listening) -> None:
+def build(tts: SparkTTS, words: Any, listening: Listening, tab: gr.Tab) -> None:
     """Fields and what they do."""
     book = gr.State(None)
     with gr.Row():
         with gr.Column():
             text = gr.Textbox(label=words("text"), placeholder=words("text_hint"), lines=10, elem_id="read-text")
+            gr.Markdown(words("file"), container=False)
             file = gr.File(
-                label=words("file"),
+                show_label=False,  # it would show a translation as `[object Object]` once a file is there (Gradio 6.31)
                 file_types=[".txt", ".md", ".srt", ".epub"],
                 type="filepath",
                 elem_id="read-file",
@@ -130,7 +131,9 @@ def build(tts: SparkTTS, words: Any, listening: Listening) -> None:
         whole = changed.files()
         return f"✓ {int(which)}", changed.rows(), whole[0], whole, changed
 
-    voice.focus(lambda: gr.Dropdown(choices=tts.voices.names()), None, voice, show_progress="hidden")
+    # Not when the list gets the focus: an answer that comes late would undo what was chosen meanwhile. And not through
+    # the queue: an event that joins it in the moment in which the one before ends is never answered (Gradio 6.31).
+    tab.select(lambda: gr.Dropdown(choices=tts.voices.names()), None, voice, show_progress="hidden", queue=False)
     outputs = [live, report, sentences, sound, files, book]
     running = go.click(say, [text, file, voice, seed], outputs, show_progress="minimal")
     stop.click(None, cancels=[running])

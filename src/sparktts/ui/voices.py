@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..pipeline import SparkTTS
 
 
-def build(tts: SparkTTS, words: Any) -> None:
+def build(tts: SparkTTS, words: Any, tab: gr.Tab) -> None:
     """Fields and what they do."""
     with gr.Row():
         with gr.Column():
@@ -58,8 +58,10 @@ def build(tts: SparkTTS, words: Any) -> None:
     def write(called: str | None) -> str:
         return kept_file(tts.voices.get(chosen(called)).to_json() + "\n", f"{called}.json")
 
-    voice.focus(lambda: gr.Dropdown(choices=tts.voices.names()), None, voice, show_progress="hidden")
+    # Not when the list gets the focus: an answer that comes late would undo what was chosen meanwhile. And not through
+    # the queue: an event that joins it in the moment in which the one before ends is never answered (Gradio 6.31).
+    tab.select(lambda: gr.Dropdown(choices=tts.voices.names()), None, voice, show_progress="hidden", queue=False)
     listen.click(hear, [voice, text], [sound, report])
-    rename.click(change, [voice, name], [voice, report])
-    delete.click(remove, voice, [voice, report])
-    export.click(write, voice, file)
+    rename.click(change, [voice, name], [voice, report], show_progress="hidden")
+    delete.click(remove, voice, [voice, report], show_progress="hidden")
+    export.click(write, voice, file, show_progress="hidden")

@@ -38,12 +38,12 @@ from sparktts.train.codec.segments import Batch
 from sparktts.train.codec.trainer import CodecTrainer, codec_config
 from sparktts.train.lm.head import Family, LegalHead
 from sparktts.train.lm.network import TrainingModel
+from sparktts.train.lm.optimizer import make_optimizer
 from sparktts.train.lm.options import OptimizerOptions
 from sparktts.train.lm.packing import pack
 from sparktts.train.lm.sequences import Document
 from sparktts.train.lm.start import initialize
 from sparktts.train.lm.stream import cut
-from sparktts.train.lm.trainer import make_optimizer
 from sparktts.train.options import parse_options
 from sparktts.train.run import Run
 

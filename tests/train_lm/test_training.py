@@ -77,8 +77,29 @@ def test_bf16_learns_too(mini: Path, shards: Path, tmp_path: Path) -> None:
     assert lines(tmp_path / "run", "validation")[-1]["loss"] < 6
 
 
-def test_a_stopped_run_goes_on_bit_for_bit(mini: Path, shards: Path, tmp_path: Path) -> None:
-    changes: dict[str, Any] = {"data": {"corrupt": 0.2}, "batch": {"tokens": 400, "accumulate": 2}}
+def test_muon_moves_matrices_in_all_directions_alike_and_learns(mini: Path, shards: Path, tmp_path: Path) -> None:
+    options = settings(
+        tmp_path / "run", shards, mini, run={"steps": 30}, optimizer={"kind": "muon", "weight_decay": 0.0}
+    )
+    made = trainer(options)
+    before = weights(made)
+    made.step(1)
+    name, table = (next(n for n in before if part in n) for part in ("layers.0.mlp.down", "embed_tokens"))
+    values = torch.linalg.svdvals(weights(made)[name] - before[name])
+    assert values.min() > 0.4 * values.max()
+    assert not torch.equal(weights(made)[table], before[table])
+    made.fit()
+    losses = [line["loss"] for line in lines(tmp_path / "run", "validation")]
+    assert losses[-1] < losses[0] - 2
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_a_stopped_run_goes_on_bit_for_bit(kind: str, mini: Path, shards: Path, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {
+        "data": {"corrupt": 0.2},
+        "batch": {"tokens": 400, "accumulate": 2},
+        "optimizer": {"kind": kind},
+    }
     whole = trainer(settings(tmp_path / "whole", shards, mini, **changes))
     whole.fit()
     options = settings(tmp_path / "halves", shards, mini, **changes)

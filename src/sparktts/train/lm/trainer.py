@@ -22,7 +22,8 @@ from ..schedule import rate_at
 from .adapters import Trained, adapt
 from .head import LegalHead, families
 from .network import TrainingModel
-from .options import LanguageModelOptions, OptimizerOptions
+from .optimizer import make_optimizer
+from .options import LanguageModelOptions
 from .packing import Packed, pack
 from .samples import SampleSpeech
 from .sequences import OVERHEAD, Document, Examples, corrupted
@@ -210,26 +211,6 @@ def read_clips(options: LanguageModelOptions) -> Iterator[Clip]:
     """Every clip of all folders."""
     for folder in options.data.shards:
         yield from read_shards(folder)
-
-
-def make_optimizer(model: torch.nn.Module, options: OptimizerOptions) -> torch.optim.Optimizer:
-    """AdamW over what is trained; weight decay on the matrices of layers alone."""
-    decayed: list[torch.nn.Parameter] = []
-    others: list[torch.nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            matrix = parameter.ndim == 2 and "embed_tokens" not in name and "lm_head" not in name
-            (decayed if matrix else others).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": options.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=options.learning_rate,
-        betas=(options.beta1, options.beta2),
-        fused=True,
-    )
 
 
 def _start(run: Run, options: LanguageModelOptions) -> Start:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sparktts import ReadingOptions, SparkTTS, Style, Voice
 from sparktts.engine.base import Handle
@@ -512,8 +514,8 @@ def test_windows_grow_up_to_a_limit() -> None:
             sizes.append(stop - start)
             start = stop
             pace.decoded(sizes[-1], 0.0)
-    assert sizes[:5] == [2, 6, 18, 54, 162]
-    assert set(sizes[5:]) == {LARGEST_WINDOW}
+    assert sizes[:3] == [2, 12, 72]
+    assert set(sizes[3:]) == {LARGEST_WINDOW}
 
 
 def test_a_window_is_decoded_early_when_the_listener_would_run_out() -> None:
@@ -535,6 +537,28 @@ def test_a_window_is_decoded_early_when_the_listener_would_run_out() -> None:
     pace.sent(0.5)
     assert pace.late == pytest.approx(5 - (1.0 - patience))
     assert pace.ahead == pytest.approx(0.5)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 300), st.floats(0.001, 0.5)), max_size=5),
+    st.floats(0.0, 3.0),
+    st.integers(0, 40),
+    st.booleans(),
+)
+def test_fewer_tokens_than_enough_are_never_decoded(
+    windows: list[tuple[int, float]], later: float, start: int, anew: bool
+) -> None:
+    clock = Clock()
+    pace = _Pace(10, 2, clock)
+    for tokens, cost in windows:
+        pace.decoded(tokens, cost)
+        pace.sent(tokens / 50)
+    clock.now += later
+    if anew:
+        pace.begin()
+    enough = min(pace.enough(start), 1000)
+    assert all(pace.stop(start, known, finished=False) is None for known in range(start, enough))
+    assert enough == 1000 or pace.stop(start, enough, finished=False) is not None
 
 
 def test_a_later_utterance_waits_while_there_is_much_to_hear() -> None:

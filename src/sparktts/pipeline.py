@@ -56,7 +56,7 @@ class SparkTTS:
         self.checkpoint, self.engine, self.voices = checkpoint, engine, voices
         self.turn = Turns(concurrency)  # for the language model
         self.encoding = threading.RLock()  # held while one of the codec's encoders runs
-        self.decoding = Turns()  # for each decode: a stream decodes in a thread of its own
+        self.decoding = Turns(engine.decoders)  # for each decode: a stream decodes in a thread of its own
         self.has_decoded = False  # whether the decoder's weights have been read
         self.shared = None if concurrency == 1 else SharedModel(lambda: engine.language_model)
 
@@ -85,7 +85,7 @@ class SparkTTS:
 
         checkpoint = Checkpoint.open(resolve(os.fspath(model or default_model())))
         library = VoiceLibrary(None if voices is None else Path(voices), checkpoint.presets)
-        return cls(checkpoint, load_engine(checkpoint, engine, device, dtype), library, concurrency)
+        return cls(checkpoint, load_engine(checkpoint, engine, device, dtype, concurrency), library, concurrency)
 
     @cached_property
     def tokenizer(self) -> SparkTokenizer:

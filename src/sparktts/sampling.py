@@ -10,6 +10,7 @@ import numpy.typing as npt
 from .errors import OptionError
 
 PUBLISHED_TEMPERATURE = 0.8
+Logits = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -59,25 +60,24 @@ class Sampler:
 
     def sample(self, scores: npt.NDArray[np.float32], ids: npt.NDArray[np.int64]) -> int:
         """One id. scores: (n,) logits of the legal ids; ids: (n,) those ids in ascending order."""
-        logits = self._penalised(scores.astype(np.float64), ids)
-        if self._temperature == 0.0:
-            choice = int(ids[int(np.argmax(logits))])
-        else:
-            choice = int(ids[self._draw(logits / self._temperature)])
+        logits = self._penalised(scores, ids)
+        choice = int(ids[int(np.argmax(logits)) if self._temperature == 0.0 else self._draw(logits)])
         self._seen.add(choice)
         return choice
 
-    def _penalised(self, logits: npt.NDArray[np.float64], ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    def _penalised(self, scores: npt.NDArray[np.float32], ids: npt.NDArray[np.int64]) -> Logits:
         penalty = self.options.repetition_penalty
         if penalty == 1.0 or not self._seen:
-            return logits
+            return scores
+        logits = scores.astype(np.float64)
         seen = np.isin(ids, np.fromiter(self._seen, dtype=np.int64))
         return np.where(seen, np.where(logits > 0, logits / penalty, logits * penalty), logits)
 
-    def _draw(self, logits: npt.NDArray[np.float64]) -> int:
+    def _draw(self, logits: Logits) -> int:
         """Index by top-k, then top-p among what top-k left, then one uniform number through the cumulative sum."""
         order = _largest(logits, self.options.top_k)
-        weights = np.exp(logits[order] - logits[order[0]])
+        left = logits[order].astype(np.float64)
+        weights = np.exp((left - left[0]) / self._temperature)
         cumulative = np.cumsum(weights)
         # The id that crosses top-p is kept, so at least one always is.
         keep = int(np.searchsorted(cumulative, self.options.top_p * cumulative[-1])) + 1
@@ -86,7 +86,7 @@ class Sampler:
         return int(order[min(int(np.searchsorted(cumulative[:keep], point, side="right")), keep - 1)])
 
 
-def _largest(logits: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.intp]:
+def _largest(logits: Logits, count: int) -> npt.NDArray[np.intp]:
     """Indices of the `count` largest values (all for 0), largest first, ties by index."""
     if 0 < count < len(logits):
         threshold = np.partition(logits, len(logits) - count)[len(logits) - count]

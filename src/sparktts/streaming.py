@@ -7,6 +7,7 @@ window is decoded: at once for the first sample, then in growing windows, and no
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import time
 import weakref
@@ -38,7 +39,7 @@ Mode = Literal["low-latency", "exact"]
 LOOK_AHEAD = 16  # tokens after a sample that are waited for in low-latency mode; chosen by benchmarks/streaming.py
 LEAST_LEFT = 16
 FIRST_WINDOW = 2  # tokens: as little as possible before the first sound
-GROWTH = 3  # times the last window is the next one
+GROWTH = 6  # times the last window is the next one
 LEAST_GROWTH = 1.2  # at least, if it has to come early
 LATER_WINDOW = 16  # tokens of the first window of a later utterance: something is playing then
 MOST_LOOK_AHEAD = 1000
@@ -146,6 +147,14 @@ class _Pace:
         soon = 0.0 < ahead < self._reserve and ready >= math.ceil(LEAST_GROWTH / GROWTH * self._size)
         return start + min(ready, LARGEST_WINDOW) if ready >= self._size or soon else None
 
+    def enough(self, start: int) -> int:
+        """Tokens below which `stop` says None before `patience` is over, if no more than their number changes."""
+        if not self._begun and self.ahead > HOLD + self._cost:
+            return sys.maxsize
+        soon = 0.0 < self.ahead < self._reserve
+        size = math.ceil(LEAST_GROWTH / GROWTH * self._size) if soon else self._size
+        return start + self._look_ahead + max(1, size)
+
     def patience(self) -> float | None:
         """Seconds after which `stop` may answer otherwise although no token has come; None: it will not."""
         reserve = self._reserve if self._begun else max(self._reserve, HOLD + self._cost)
@@ -172,7 +181,10 @@ class _Relay:
     """What the threads hand to each other, under one lock."""
 
     def __init__(self, token_seconds: float) -> None:
-        self.changed = threading.Condition()
+        lock = threading.RLock()
+        self.changed = threading.Condition(lock)  # for the threads
+        self.heard = threading.Condition(lock)  # for the listener, who need not wake with every token
+        self.enough = 0  # tokens of the current utterance below which the thread that decodes sleeps on
         self._token_seconds = token_seconds
         self.lines: deque[_Line] = deque()  # what is not decoded to its end; only the last one may be unfinished
         self.chunks: deque[Chunk] = deque()
@@ -194,6 +206,7 @@ class _Relay:
             self.stopped = True
             self.chunks.clear()
             self.changed.notify_all()
+            self.heard.notify_all()
 
     def fail(self, error: BaseException) -> None:
         """What has been decoded is still handed out, then the error is raised."""
@@ -211,7 +224,8 @@ class _Relay:
             line.speaker = event.speaker or line.speaker
             if event.codes:
                 line.codes += event.codes
-                self.changed.notify_all()
+                if len(line.codes) >= self.enough:
+                    self.changed.notify_all()
 
     def kept(self) -> int:
         """Tokens of that utterance that cannot be taken back; their number stays until it is finished or taken back."""
@@ -268,6 +282,7 @@ class _Relay:
     def _current(self, utterance: Utterance) -> _Line:
         if not self.lines or self.lines[-1].finished:
             self.lines.append(_Line(utterance))
+            self.enough = 0
         return self.lines[-1]
 
     def _replace(self, line: _Line, codes: tuple[int, ...]) -> None:
@@ -288,15 +303,15 @@ class _Relay:
         """No chunk will come any more."""
         with self.changed:
             self.over = True
-            self.changed.notify_all()
+            self.heard.notify_all()
 
     # For the listener.
 
     def fetch(self) -> Chunk | None:
         """The next chunk; None after the last one. Raises what ended the stream too early."""
-        with self.changed:
+        with self.heard:
             while not self.chunks and not self.over:
-                self.changed.wait(_TICK)
+                self.heard.wait(_TICK)
             if self.chunks:
                 chunk = self.chunks.popleft()
                 self.waiting -= chunk.duration
@@ -439,6 +454,7 @@ class _Decoding:
                     stop = None if line.fixed else self.pace.stop(start, len(line.codes), line.finished)
                     if stop is not None or (line.finished and not line.fixed):
                         break
+                    relay.enough = self.pace.enough(start)
                     relay.changed.wait(self.pace.patience())
                 finished, codes = line.finished, np.array(line.codes, np.int64)
             if stop is None:
@@ -487,7 +503,7 @@ class _Decoding:
         self.pace.sent(chunk.duration)
         relay.chunks.append(chunk)
         relay.waiting += chunk.duration
-        relay.changed.notify_all()
+        relay.heard.notify_all()
 
 
 class SpeechStream:

@@ -16,6 +16,7 @@ from types import ModuleType
 
 import av
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from sparktts.audio.read import read_audio
@@ -62,10 +63,16 @@ def test_a_piped_wav_is_played_by_others(mini: Path, tmp_path: Path) -> None:
     assert len(read_audio(result.stdout)) == samples
 
 
+def as_samples(pcm: bytes) -> npt.NDArray[np.int32]:
+    return np.frombuffer(pcm, "<i2").astype(np.int32)
+
+
 def test_pcm_is_the_sound_alone(mini: Path) -> None:
     pcm = say(mini, "Hi.", "--stream", "-o", "-", "--format", "pcm", "--exact", "--quiet").stdout
     wav = say(mini, "Hi.", "--stream", "-o", "-", "--exact", "--quiet").stdout
-    assert wav.endswith(pcm)
+    assert len(wav) > len(pcm) > 0
+    # Where windows meet depends on the time they took, and the last bits on where they meet.
+    assert np.abs(as_samples(wav[-len(pcm) :]) - as_samples(pcm)).max() <= 2e-4 * 2**15
     assert len(wav) - len(pcm) < 400
 
 

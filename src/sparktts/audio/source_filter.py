@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .samples import Samples
-from .spectra import hann, overlap_add
+from .spectra import hann, overlap_add, polar
 
 LOG_LIMITS = (-12.0, 5.0)  # of an envelope, natural logarithm of the gain
 FIRST_LEVELS = (-3.0, -5.0)  # envelopes of an untrained network: harmonics, noise
@@ -113,14 +113,14 @@ class SourceFilter:
         windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * self.hop)[:: self.hop]
         return np.fft.rfft(windows * hann(2 * self.hop), self.n_fft)
 
-    def _response(self, envelope: Samples) -> npt.NDArray[Any]:
+    def _response(self, envelope: Samples) -> npt.NDArray[np.complex64]:
         """(T, bands) log gains -> (T, n_fft / 2 + 1) complex, of minimum phase."""
-        cepstrum = np.fft.irfft(envelope @ bands_to_bins(self.bands, self.n_fft, self.sample_rate), self.n_fft)
-        fold = np.zeros(self.n_fft, np.float32)
-        fold[0] = fold[self.n_fft // 2] = 1.0
-        fold[1 : self.n_fft // 2] = 2.0
-        response: npt.NDArray[Any] = np.exp(np.fft.rfft(cepstrum * fold))
-        return response
+        below, share = band_places(self.bands, self.n_fft, self.sample_rate)
+        levels = envelope[:, below] * (1 - share) + envelope[:, below + 1] * share
+        cepstrum = np.fft.irfft(levels, self.n_fft)
+        cepstrum[:, self.n_fft // 2 + 1 :] = 0.0  # what is left is causal; twice of its odd part makes the phase
+        cepstrum[:, [0, self.n_fft // 2]] = 0.0
+        return polar(np.exp(levels), 2 * np.fft.rfft(cepstrum).imag)
 
     def _per_sample(self, frames: Floats) -> Floats:
         """(T,) values of frames -> (hop * T,), linear between the frames' centres, constant at both ends."""
@@ -151,26 +151,27 @@ def impulses(turns: Samples, f0: Samples, sample_rate: int) -> Samples:
 
 def position_noise(positions: npt.NDArray[np.int64]) -> Samples:
     """White noise of unit power, a function of each sample's number alone."""
-    # A 32-bit integer hash; multiplied in halves, as the product of two 32-bit numbers would overflow.
-    value = positions & 0xFFFFFFFF
+    # A 32-bit integer hash; products of unsigned numbers wrap around.
+    value = positions.astype(np.uint32)
     for factor, shift in ((0x7FEB352D, 15), (0x846CA68B, 16)):
-        value = value ^ (value >> 16)
-        low, high = value & 0xFFFF, value >> 16
-        value = (low * factor + (((high * factor) & 0xFFFF) << 16)) & 0xFFFFFFFF
-        value = value ^ (value >> shift)
+        value ^= value >> np.uint32(16)
+        value *= np.uint32(factor)
+        value ^= value >> np.uint32(shift)
     noise: Samples = (value.astype(np.float32) / np.float32(2**31) - np.float32(1.0)) * np.float32(math.sqrt(3.0))
     return noise
 
 
 @lru_cache(maxsize=8)
-def bands_to_bins(bands: int, n_fft: int, sample_rate: int) -> Samples:
-    """(bands, n_fft / 2 + 1): linear interpolation between points that are equally far apart in mel."""
+def band_places(bands: int, n_fft: int, sample_rate: int) -> tuple[npt.NDArray[np.int64], Samples]:
+    """Between which points, equally far apart in mel, each bin lies: (n_fft / 2 + 1,) the lower one, the way from it.
+
+    Looked up rather than multiplied by: a product this small would wake the threads of a BLAS, which then spin.
+    """
     hz = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)
     place = 2595 * np.log10(1 + hz / 700)
     place = place / place[-1] * (bands - 1)
-    below = np.minimum(place.astype(int), bands - 2)
-    matrix = np.zeros((bands, len(hz)), np.float32)
-    matrix[below, np.arange(len(hz))] = 1 - (place - below)
-    matrix[below + 1, np.arange(len(hz))] = place - below
-    matrix.setflags(write=False)  # shared through the cache
-    return matrix
+    below = np.minimum(place.astype(np.int64), bands - 2)
+    share = (place - below).astype(np.float32)
+    for shared in (below, share):  # through the cache
+        shared.setflags(write=False)
+    return below, share

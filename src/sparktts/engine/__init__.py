@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 ENGINES = ("onnx", "torch")
 
 
-def load_engine(checkpoint: Checkpoint, name: str = "auto", device: str = "auto", dtype: str = "auto") -> Engine:
-    """Loads an engine by name; `auto`: onnx for an exported model, torch for any other. Raises OptionError."""
+def load_engine(
+    checkpoint: Checkpoint, name: str = "auto", device: str = "auto", dtype: str = "auto", concurrency: int = 1
+) -> Engine:
+    """Loads an engine by name; `auto`: onnx for an exported model, torch for any other. Raises OptionError.
+
+    concurrency: calls that will run at once.
+    """
     if name not in (*ENGINES, "auto"):
         raise OptionError(f"{name!r} is not an engine: use {', '.join(ENGINES)} or auto.")
     if name == "auto":
@@ -32,7 +37,7 @@ def load_engine(checkpoint: Checkpoint, name: str = "auto", device: str = "auto"
             f"a checkpoint of it for the {name} engine."
         )
     module = importlib.import_module(f".{name}", __package__)
-    engine: Engine = module.load(checkpoint, device, dtype)
+    engine: Engine = module.load(checkpoint, device, dtype, concurrency)
     return engine
 
 

@@ -122,7 +122,7 @@ class Engine:
     """A codec and a language model on one device; each is loaded on first use, so codec tools load one only.
 
     aligner: loads the word recogniser of a checkpoint that has one; cloning with a transcript needs it where the
-    language model asks for its words.
+    language model asks for its words. decoders: threads that may decode at once.
     """
 
     def __init__(
@@ -133,8 +133,9 @@ class Engine:
         codec: Callable[[], Codec],
         language_model: Callable[[], LanguageModel],
         aligner: Callable[[], ClipAligner] | None = None,
+        decoders: int = 1,
     ) -> None:
-        self.name, self.device, self.dtype = name, device, dtype
+        self.name, self.device, self.dtype, self.decoders = name, device, dtype, decoders
         self._load_codec, self._load_language_model, self._load_aligner = codec, language_model, aligner
 
     @cached_property

@@ -54,8 +54,7 @@ class SharedModel:
         with self._changed:
             seat.outcome = None
             self._asking.append(seat)
-            self._expected.discard(seat)
-            self._changed.notify_all()
+            self._expected.discard(seat)  # the last one who is expected wakes nobody: it takes the step itself
             patience = time.monotonic() + GRACE
             while seat.outcome is None:
                 left = patience - time.monotonic()

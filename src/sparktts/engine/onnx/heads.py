@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -61,10 +62,17 @@ class Heads:
 
     def scores(self, hidden: Floats, ids: IdSet) -> tuple[Floats, Tokens]:
         """(N, n) scores of the ids and those n ids, ascending. hidden: (N, hidden). Raises GenerationError."""
-        if ids not in self._places:
-            self._places[ids] = self._place(ids)
-        head, places, numbers = self._places[ids]
+        head, places, numbers = self._placed(ids)
         return head.scores(hidden)[:, places], numbers
+
+    def scores_of_each(self, hidden: Floats, legal: Sequence[IdSet]) -> list[tuple[Floats, Tokens]]:
+        """The same for other ids in each of the N rows; each head that is needed runs once. Raises GenerationError."""
+        placed = [self._placed(ids) for ids in legal]
+        scores: dict[str, Iterator[Floats]] = {}
+        for head in {head.name: head for head, _, _ in placed}.values():
+            rows = [row for row, (other, _, _) in enumerate(placed) if other is head]
+            scores[head.name] = iter(head.scores(hidden[rows]))
+        return [(next(scores[head.name])[places], numbers) for head, places, numbers in placed]
 
     def full(self, hidden: Floats) -> Floats:
         """(N, vocabulary) scores. Raises GenerationError where the export has no full head."""
@@ -72,6 +80,11 @@ class Heads:
         if head is None:
             raise _missing("every id")
         return head.scores(hidden)
+
+    def _placed(self, ids: IdSet) -> tuple[Head, Any, Tokens]:
+        if ids not in self._places:
+            self._places[ids] = self._place(ids)
+        return self._places[ids]
 
     def _place(self, ids: IdSet) -> tuple[Head, Any, Tokens]:
         head = next((head for head in self._heads if head.has(ids)), None)

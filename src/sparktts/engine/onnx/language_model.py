@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ...checkpoint.config import LanguageModelConfig
 from ...errors import GenerationError
 from ...sampling import Sampler, SamplingOptions
-from ..base import Grammar, Handle, IdSet, Samples, Tokens
+from ..base import Grammar, Handle, IdSet, Samples
 from .decoder import Decoder, spinning
 from .graphs import GraphFiles, Graphs
 from .heads import Heads
@@ -82,7 +82,8 @@ class OnnxLanguageModel:
         hidden = self._advance(active)
         chosen: dict[Handle, int] = {}
         speaking = [self._running[row] for row in active]
-        for sequence, (scores, ids) in zip(speaking, self._legal_scores(hidden, speaking), strict=True):
+        scored = self._heads.scores_of_each(hidden, [sequence.grammar.legal() for sequence in speaking])
+        for sequence, (scores, ids) in zip(speaking, scored, strict=True):
             token = sequence.sampler.sample(scores, ids)
             sequence.grammar.accept(token)
             sequence.pending = [token, *sequence.grammar.forced()]
@@ -138,16 +139,6 @@ class OnnxLanguageModel:
         for row in active:
             self._running[row].past += 1
         return hidden if len(active) == len(hidden) else hidden[active]
-
-    def _legal_scores(self, hidden: Floats, speaking: Sequence[_Sequence]) -> list[tuple[Samples, Tokens]]:
-        """Scores of each sequence's legal ids and those ids; sequences with the same legal ids share one product."""
-        legal = [sequence.grammar.legal() for sequence in speaking]
-        results: dict[int, tuple[Samples, Tokens]] = {}
-        for ids in set(legal):
-            rows = [row for row, other in enumerate(legal) if other == ids]
-            scores, numbers = self._heads.scores(hidden[rows], ids)
-            results.update(zip(rows, ((line, numbers) for line in scores), strict=True))
-        return [results[row] for row in range(len(legal))]
 
     def _remove(self, row: int) -> None:
         """The last sequence takes the freed row, so that the running ones stay together."""

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from ...checkpoint.layout import Checkpoint
 
 
-def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> Engine:
-    """The engine on a checkpoint. Raises OptionError for a bad device or precision, CheckpointError for bad weights."""
+def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto", concurrency: int = 1) -> Engine:
+    """The engine on a checkpoint; whatever the concurrency, it decodes one after the other.
+
+    Raises OptionError for a bad device or precision, CheckpointError for bad weights.
+    """
     try:
         import torch
     except ImportError:

@@ -23,15 +23,21 @@ class Server:
 
     @classmethod
     def start(
-        cls, model: Path | str, voices: Path, *arguments: str, program: str = "sparktts", one_thread: bool = True
+        cls,
+        model: Path | str,
+        voices: Path,
+        *arguments: str,
+        program: str = "sparktts",
+        command: str = "serve",
+        one_thread: bool = True,
     ) -> Server:
         environment = {**os.environ, "SPARKTTS_VOICES": str(voices)}
         if one_thread:
             environment |= {"OMP_NUM_THREADS": "1", "SPARKTTS_THREADS": "1"}
-        if program == "sparktts":
+        if (program, command) == ("sparktts", "serve"):
             arguments = (*arguments, "--no-page")  # which has tests of its own
         process = subprocess.Popen(
-            [sys.executable, "-m", program, "serve", "--model", str(model), "--port", "0", *arguments],
+            [sys.executable, "-m", program, command, "--model", str(model), "--port", "0", *arguments],
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,

@@ -20,8 +20,8 @@ demo:  ## a cloned voice speaks English and Chinese, into demo/
 	test -x $(DEMO)/bin/sparktts || { $(PYTHON) -m venv $(DEMO) && $(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check .; }
 	mkdir -p demo
 	$(DEMO)/bin/sparktts clone $(CLIP) -o demo/voice.json --force
-	$(DEMO)/bin/sparktts say "Hello! I learned this voice from five seconds of sound." --voice demo/voice.json --seed 1 -o demo/english.wav --force
-	$(DEMO)/bin/sparktts say "你好!这个声音,是我从五秒钟的录音里学来的。" --voice demo/voice.json --seed 1 -o demo/chinese.wav --force
+	$(DEMO)/bin/sparktts say "Hello! I learned this voice from five seconds of sound." --voice demo/voice.json --seed 1 -o demo/english.wav
+	$(DEMO)/bin/sparktts say "你好!这个声音,是我从五秒钟的录音里学来的。" --voice demo/voice.json --seed 1 -o demo/chinese.wav
 	@echo "Listen: $(CURDIR)/demo/english.wav and $(CURDIR)/demo/chinese.wav, in the voice of $(CLIP)"
 
 test: $(STAMP)  ## the fast tests, under ten minutes on two cores

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections import Counter
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from sparktts import SparkTTS, bundled
+from sparktts.audio.read import read_audio
 from sparktts.checkpoint.exported import Exported
 from sparktts.evaluate.judges.aligner import of_model
 from sparktts.evaluate.judges.packages import PackageFiles
@@ -120,6 +122,20 @@ def record() -> None:
     tts = SparkTTS.from_pretrained(bundled.NAME)
     found = {name: {"text": text, "tokens": tokens(tts, name, text)} for name, text in SENTENCES.items()}
     RECORDED.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def test_the_commands_of_make_demo_speak_in_a_cloned_voice(tmp_path: Path) -> None:
+    root = Path(__file__).parents[1]
+    recipe = (root / "Makefile").read_text().split("\ndemo:")[1].split("\n\n")[0]
+    lines = [line.strip() for line in recipe.splitlines() if line.strip().startswith("$(DEMO)/bin/sparktts")]
+    assert len(lines) == 3
+    clip = root / "recipes/ember/eval/prompts/af_nova_0.ogg"
+    (tmp_path / "demo").mkdir()
+    for line in lines:
+        line = line.replace("$(DEMO)/bin/sparktts", f"{sys.executable} -m sparktts").replace("$(CLIP)", str(clip))
+        subprocess.run(shlex.split(line), cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    for name in ("english", "chinese"):
+        assert np.abs(read_audio(tmp_path / f"demo/{name}.wav")).max() > 0.05
 
 
 if __name__ == "__main__":

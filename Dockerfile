@@ -1,4 +1,4 @@
-# The server on ONNX Runtime, without PyTorch. The model is mounted at /model.
+# The server on ONNX Runtime, without PyTorch. It speaks with Ember; for another model mount one and set SPARKTTS_MODEL.
 FROM python:3.12-slim AS build
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
@@ -10,10 +10,9 @@ FROM python:3.12-slim
 RUN useradd --create-home --uid 1000 speaker && mkdir /voices && chown speaker /voices
 COPY --from=build /opt/sparktts /opt/sparktts
 ENV PATH=/opt/sparktts/bin:$PATH \
-    SPARKTTS_MODEL=/model \
     SPARKTTS_VOICES=/voices \
     PYTHONUNBUFFERED=1
-USER speaker
+USER 1000
 VOLUME /voices
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s \

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 ENGLISH = {
-    "title": "Speech from text",
+    "title": "# Speech from text",
     "synthetic": "Everything you hear here is synthetic speech. Clone a voice only if its owner agrees.",
     "clone": "Clone",
     "create": "Create",
@@ -45,7 +45,7 @@ ENGLISH = {
     "waveform": "Waveform and spectrogram",
 }
 CHINESE = {
-    "title": "文字转语音",
+    "title": "# 文字转语音",
     "synthetic": "这里听到的都是合成语音。请在得到本人同意后再克隆声音。",
     "clone": "克隆",
     "create": "创建",

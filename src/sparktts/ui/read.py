@@ -62,13 +62,12 @@ def build(tts: SparkTTS, words: Any, listening: Listening, tab: gr.Tab) -> None:
     with gr.Row():
         with gr.Column():
             text = gr.Textbox(label=words("text"), placeholder=words("text_hint"), lines=10, elem_id="read-text")
-            gr.Markdown(words("file"), container=False)
             file = gr.File(
-                show_label=False,  # it would show a translation as `[object Object]` once a file is there (Gradio 6.31)
+                label=words("text_file"),
                 file_types=[".txt", ".md", ".srt", ".epub"],
                 type="filepath",
                 elem_id="read-file",
-                height=120,
+                height=150,
             )
             voice = gr.Dropdown(choices=tts.voices.names(), label=words("voice"), elem_id="read-voice")
             seed = gr.Textbox(label=words("seed"), max_lines=1, elem_id="read-seed")

@@ -155,9 +155,8 @@ def test_a_text_is_read_one_sentence_redone_and_downloaded(page: Any, tmp_path: 
     assert sound_of(page, "#read-sound") != before
 
 
-def test_voices_are_heard_renamed_exported_and_deleted(page: Any, page_server: Server, clip_24k: Path) -> None:
-    source = next((page_server.voices.parent.parent).rglob("ada.json"))
-    (page_server.voices / "guest.json").write_bytes(source.read_bytes())
+def test_voices_are_heard_renamed_exported_and_deleted(page: Any, page_server: Server, served: Path) -> None:
+    (page_server.voices / "guest.json").write_bytes((served / "voices/ada.json").read_bytes())
     tab(page, "Voices")
     page.click("#voices-voice input")
     page.get_by_role("option", name="guest").click()

@@ -117,13 +117,6 @@ def test_it_becomes_a_checkpoint_that_says_the_same(
     assert sum(same) >= len(same) / 2
 
 
-def record() -> None:
-    """Writes what Ember says now."""
-    tts = SparkTTS.from_pretrained(bundled.NAME)
-    found = {name: {"text": text, "tokens": tokens(tts, name, text)} for name, text in SENTENCES.items()}
-    RECORDED.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def test_the_commands_of_make_demo_speak_in_a_cloned_voice(tmp_path: Path) -> None:
     root = Path(__file__).parents[1]
     recipe = (root / "Makefile").read_text().split("\ndemo:")[1].split("\n\n")[0]
@@ -136,6 +129,13 @@ def test_the_commands_of_make_demo_speak_in_a_cloned_voice(tmp_path: Path) -> No
         subprocess.run(shlex.split(line), cwd=tmp_path, check=True, capture_output=True, timeout=120)
     for name in ("english", "chinese"):
         assert np.abs(read_audio(tmp_path / f"demo/{name}.wav")).max() > 0.05
+
+
+def record() -> None:
+    """Writes what Ember says now."""
+    tts = SparkTTS.from_pretrained(bundled.NAME)
+    found = {name: {"text": text, "tokens": tokens(tts, name, text)} for name, text in SENTENCES.items()}
+    RECORDED.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,10 +18,11 @@ import pytest
 
 from sparktts.audio.read import read_audio
 
+from ..test_documentation import FENCE
 from .process import Server
 
 PAGE = (Path(__file__).parents[2] / "docs/server.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+BLOCKS = FENCE.findall(PAGE)
 HERE = re.compile(r"localhost:8000")
 NOT_HERE = ("pip install", "docker compose")  # what installs, and what needs an engine for containers
 SERVERS = ("sparktts serve", "sparktts ui")

@@ -17,7 +17,7 @@ from ..errors import OptionError
 from ..report import Report, UtteranceReport
 from ..subtitles import to_srt
 from .listening import Listening
-from .speaking import kept_file, seed_of, summary, told, told_each
+from .speaking import kept_file, list_on_opening, seed_of, summary, told, told_each
 
 if TYPE_CHECKING:
     from ..pipeline import SparkTTS
@@ -130,9 +130,7 @@ def build(tts: SparkTTS, words: Any, listening: Listening, tab: gr.Tab) -> None:
         whole = changed.files()
         return f"✓ {int(which)}", changed.rows(), whole[0], whole, changed
 
-    # Not when the list gets the focus: an answer that comes late would undo what was chosen meanwhile. And not through
-    # the queue: an event that joins it in the moment in which the one before ends is never answered (Gradio 6.31).
-    tab.select(lambda: gr.Dropdown(choices=tts.voices.names()), None, voice, show_progress="hidden", queue=False)
+    list_on_opening(tab, voice, tts)
     outputs = [live, report, sentences, sound, files, book]
     running = go.click(say, [text, file, voice, seed], outputs, show_progress="minimal")
     stop.click(None, cancels=[running])

@@ -74,6 +74,13 @@ def speak(tts: SparkTTS, text: str, voice: Voice | None, style: Style | None, se
     return Spoken(audio, kept_file(audio.to_bytes("mp3"), "speech.mp3"), summary(audio.report))
 
 
+def list_on_opening(tab: gr.Tab, voice: gr.Dropdown, tts: SparkTTS) -> None:
+    """A list of voices has those that there are when its tab is opened."""
+    # Not when the list gets the focus: an answer that comes late would undo what was chosen meanwhile. And not through
+    # the queue: an event that joins it in the moment in which the one before ends is never answered (Gradio 6.31).
+    tab.select(lambda: gr.Dropdown(choices=tts.voices.names()), None, voice, show_progress="hidden", queue=False)
+
+
 def kept_file(data: bytes | str, name: str) -> str:
     """A file for the browser to fetch."""
     path = Path(tempfile.mkdtemp(prefix="sparktts-")) / name

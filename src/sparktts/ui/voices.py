@@ -8,7 +8,7 @@ import gradio as gr
 
 from ..errors import OptionError
 from ..pipeline import SAMPLE_TEXT
-from .speaking import kept_file, speak, told
+from .speaking import kept_file, list_on_opening, speak, told
 
 if TYPE_CHECKING:
     from ..pipeline import SparkTTS
@@ -58,9 +58,7 @@ def build(tts: SparkTTS, words: Any, tab: gr.Tab) -> None:
     def write(called: str | None) -> str:
         return kept_file(tts.voices.get(chosen(called)).to_json() + "\n", f"{called}.json")
 
-    # Not when the list gets the focus: an answer that comes late would undo what was chosen meanwhile. And not through
-    # the queue: an event that joins it in the moment in which the one before ends is never answered (Gradio 6.31).
-    tab.select(lambda: gr.Dropdown(choices=tts.voices.names()), None, voice, show_progress="hidden", queue=False)
+    list_on_opening(tab, voice, tts)
     listen.click(hear, [voice, text], [sound, report])
     rename.click(change, [voice, name], [voice, report], show_progress="hidden")
     delete.click(remove, voice, [voice, report], show_progress="hidden")

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...audio.source_filter import band_places
 from ...checkpoint.config import SourceFilterConfig
 from .convnext import ConvNeXtBackbone
 from .refiner import Refiner
@@ -191,13 +192,11 @@ def _bands_to_bins(config: SourceFilterConfig, device: torch.device) -> Tensor:
     """(bands, n_fft / 2 + 1): linear interpolation between points that are equally far apart in mel."""
     key = (config.bands, config.n_fft, config.sample_rate, device)
     if key not in _MATRICES:
-        hz = np.linspace(0, config.sample_rate / 2, config.n_fft // 2 + 1)
-        place = 2595 * np.log10(1 + hz / 700)
-        place = place / place[-1] * (config.bands - 1)
-        below = np.minimum(place.astype(int), config.bands - 2)
-        matrix = np.zeros((config.bands, len(hz)), np.float32)
-        matrix[below, np.arange(len(hz))] = 1 - (place - below)
-        matrix[below + 1, np.arange(len(hz))] = place - below
+        below, share = band_places(config.bands, config.n_fft, config.sample_rate)
+        bins = np.arange(len(below))
+        matrix = np.zeros((config.bands, len(bins)), np.float32)
+        matrix[below, bins] = 1 - share
+        matrix[below + 1, bins] = share
         with torch.inference_mode(False):
             _MATRICES[key] = torch.from_numpy(matrix).to(device)
     return _MATRICES[key]

@@ -108,7 +108,8 @@ def test_people_are_told_what_was_made(mini: Path, out: Path) -> None:
 
 def test_json_goes_to_stderr_when_the_sound_takes_stdout(mini: Path) -> None:
     result = say(mini, "-", "--stream", "-o", "-", "--json", stdin="你好。再见。".encode())
-    assert [utterance["source"] for utterance in json.loads(result.stderr)["utterances"]] == ["你好。再见。"]
+    # One utterance or two: a sentence whose end has come is not kept waiting for what the pipe may still bring.
+    assert "".join(utterance["source"] for utterance in json.loads(result.stderr)["utterances"]) == "你好。再见。"
     assert result.stdout.startswith(b"RIFF")
 
 

@@ -16,7 +16,7 @@ from .samples import Samples
 
 Spectrum = npt.NDArray[np.complex64]
 LOUDEST = 100.0  # largest magnitude of a bin: keeps an untrained network finite
-QUIETEST = 1e-4  # magnitude that counts as none
+QUIETEST = 1e-2  # magnitude that counts as none
 GAIN_LIMITS = (-10.0, 4.0)  # natural logarithm of what a bin is multiplied by
 SMALLEST_WEIGHT = 1e-8
 

@@ -648,6 +648,34 @@ class Wav2Vec2Config:
                 raise top.error(key, f"must divide `hidden_size`, {config.hidden_size}")
         return config
 
+    @property
+    def stride(self) -> int:
+        """Samples from frame to frame."""
+        return math.prod(self.conv_stride)
+
+    @property
+    def width(self) -> int:
+        """Samples that one frame hears."""
+        steps = [math.prod(self.conv_stride[:layer]) for layer in range(len(self.conv_stride))]
+        return 1 + sum((kernel - 1) * step for kernel, step in zip(self.conv_kernel, steps, strict=True))
+
+
+@dataclass(frozen=True)
+class Wav2Vec2Variant:
+    """What config.json says beyond names and shapes of tensors. norm_first: before attention and feed-forward parts."""
+
+    norm_first: bool
+    norm_eps: float
+
+    @classmethod
+    def read(cls, path: Path) -> Wav2Vec2Variant:
+        """Raises CheckpointError for a variant that only the torch engine knows."""
+        top = read_json(path)
+        for key in ("feat_extract_activation", "hidden_act"):
+            if (name := top.text(key, "gelu")) != "gelu":
+                raise top.error(key, f"is {name!r:.40}, but only gelu is known outside the torch engine")
+        return cls(top.flag("do_stable_layer_norm", False), top.number("layer_norm_eps", 1e-5, high=1))
+
 
 def check_features(options: CodecOptions, codec: BiCodecConfig, features: Wav2Vec2Config, file: Path) -> None:
     """Raises CheckpointError when the feature model cannot feed the codec. file: the model's config.json."""
@@ -661,9 +689,10 @@ def check_features(options: CodecOptions, codec: BiCodecConfig, features: Wav2Ve
             f"{file}: `hidden_size` is {features.hidden_size}, but the codec's encoder reads"
             f" {codec.encoder.input_channels} values (`encoder.input_channels`)."
         )
-    if (stride := math.prod(features.conv_stride)) != codec.hop:
+    if features.stride != codec.hop:
         raise CheckpointError(
-            f"{file}: `conv_stride` makes one frame from {stride} samples, but a token of this codec has {codec.hop}."
+            f"{file}: `conv_stride` makes one frame from {features.stride} samples, but a token of this codec has"
+            f" {codec.hop}."
         )
 
 

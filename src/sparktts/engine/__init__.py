@@ -12,7 +12,7 @@ from .base import Engine
 if TYPE_CHECKING:
     from ..checkpoint.layout import Checkpoint
 
-ENGINES = ("onnx", "torch")
+ENGINES = ("onnx", "torch", "mindspore")
 
 
 def load_engine(

@@ -11,14 +11,14 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from ..checkpoint.blocks import BlockFormat
-from ..checkpoint.config import BiCodecConfig, DecoderConfig, SourceFilterConfig
+from ..checkpoint.config import BiCodecConfig, DecoderConfig, SourceFilterConfig, Wav2Vec2Variant
 from ..checkpoint.layout import Checkpoint
 from ..checkpoint.shapes import matches
 from .convnext import backbone, feature_decoder, semantic_encoder
 from .graph import Array, Graph, Layers, Storage
 from .report import PartReport, Progress
 from .speaker import speaker_tokens, speaker_vector
-from .wav2vec2 import Variant, convolutions, frame_geometry, transformer
+from .wav2vec2 import convolutions, transformer
 from .wave_generator import needed_context, wave_generator
 
 # Tensors that no graph needs; they are kept so that the export can become a checkpoint again.
@@ -67,15 +67,14 @@ def _semantic_encoder(checkpoint: Checkpoint, folder: Path, storage: Storage) ->
         return PartReport("semantic_encoder", storage.name, files)
     files += _features(checkpoint, folder, storage)
     listener = checkpoint.wav2vec2
-    stride, width = frame_geometry(listener)
-    settings = {"stride": stride, "width": width, "chunkable": listener.layer_norm_everywhere}
+    settings = {"stride": listener.stride, "width": listener.width, "chunkable": listener.layer_norm_everywhere}
     return PartReport("semantic_encoder", storage.name, files, settings=settings)
 
 
 def _features(checkpoint: Checkpoint, folder: Path, storage: Storage) -> tuple[str, ...]:
     """The feature model: its convolutions, and its transformer up to the last layer that is listened to."""
     listener, wanted = checkpoint.wav2vec2, checkpoint.options.features.layers
-    variant = Variant.read(checkpoint.wav2vec2_dir / "config.json")
+    variant = Wav2Vec2Variant.read(checkpoint.wav2vec2_dir / "config.json")
     tensors = checkpoint.wav2vec2_tensors(max(wanted))
     graph = Graph("features_front", storage)
     frames = convolutions(Layers(graph, tensors), graph.input("audio", [1, "N"]), listener)

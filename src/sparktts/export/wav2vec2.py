@@ -7,31 +7,11 @@ Source: arXiv 2006.11477; which hidden states are averaged: arXiv 2503.01710, se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-from ..checkpoint.config import Wav2Vec2Config
-from ..checkpoint.fields import read_json
+from ..checkpoint.config import Wav2Vec2Config, Wav2Vec2Variant
 from .graph import MICROSOFT, Layers
 
 CONV_NORM_EPS = 1e-5
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What config.json says beyond names and shapes of tensors. norm_first: before attention and feed-forward parts."""
-
-    norm_first: bool
-    norm_eps: float
-
-    @classmethod
-    def read(cls, path: Path) -> Variant:
-        """Raises CheckpointError for a variant that the graphs do not know."""
-        top = read_json(path)
-        for key in ("feat_extract_activation", "hidden_act"):
-            if (name := top.text(key, "gelu")) != "gelu":
-                raise top.error(key, f"is {name!r:.40}, but only gelu can be exported")
-        return cls(top.flag("do_stable_layer_norm", False), top.number("layer_norm_eps", 1e-5, high=1))
 
 
 def convolutions(layers: Layers, audio: str, config: Wav2Vec2Config) -> str:
@@ -50,7 +30,9 @@ def convolutions(layers: Layers, audio: str, config: Wav2Vec2Config) -> str:
     return graph.swap(x)
 
 
-def transformer(layers: Layers, frames: str, config: Wav2Vec2Config, variant: Variant, wanted: Sequence[int]) -> str:
+def transformer(
+    layers: Layers, frames: str, config: Wav2Vec2Config, variant: Wav2Vec2Variant, wanted: Sequence[int]
+) -> str:
     """frames: (1, T, channels). Returns (1, T, hidden): the mean of the outputs of the wanted layers, from 1."""
     graph = layers.graph
     x = layers.layer_norm(frames, "feature_projection.layer_norm", variant.norm_eps)
@@ -77,7 +59,7 @@ def _positions(layers: Layers, x: str, config: Wav2Vec2Config) -> str:
     return graph.swap(graph.op("Gelu", near))
 
 
-def _layer(layers: Layers, x: str, config: Wav2Vec2Config, variant: Variant) -> str:
+def _layer(layers: Layers, x: str, config: Wav2Vec2Config, variant: Wav2Vec2Variant) -> str:
     graph, eps = layers.graph, variant.norm_eps
     if variant.norm_first:
         x = graph.op("Add", x, _attention(layers, layers.layer_norm(x, "layer_norm", eps), config))
@@ -96,12 +78,3 @@ def _attention(layers: Layers, x: str, config: Wav2Vec2Config) -> str:
 def _feed_forward(layers: Layers, x: str) -> str:
     hidden = layers.graph.op("Gelu", layers.linear(x, "feed_forward.intermediate_dense"))
     return layers.linear(hidden, "feed_forward.output_dense")
-
-
-def frame_geometry(config: Wav2Vec2Config) -> tuple[int, int]:
-    """Samples from frame to frame, and samples that one frame hears."""
-    stride, width = 1, 1
-    for kernel, step in zip(config.conv_kernel, config.conv_stride, strict=True):
-        width += (kernel - 1) * stride
-        stride *= step
-    return stride, width

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,11 +32,11 @@ class WaveDecoder:
         self._rates = np.cumprod(config.rates)
         self._threads = thread_count(graphs.threads) or 1 if graphs.provider == "cpu" else 1
 
-    def __call__(self, latents: Samples, start: int, stop: int) -> Samples:
-        """Samples (hop * (stop - start),) of frames start..stop. latents: (1, channels, T).
+    def decode(self, latents: Samples, start: int, stop: int, end: int, state: Any) -> tuple[Samples, Any]:
+        """Samples (hop * (end - start),) of frames start..end; see FrameDecoder. There is no state."""
+        return self._decode_in_parts(latents, start, end), None
 
-        The frames around them, as many as influence them, are context.
-        """
+    def _decode_in_parts(self, latents: Samples, start: int, stop: int) -> Samples:
         parts = list(self._windows(latents.shape[-1], start, stop))
         samples = np.empty((stop - start) * self.config.hop, np.float32)
 

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from ...audio.mel import MelSpectrogram
+from ...audio.source_filter import SourceState
 from ...checkpoint.config import DecoderConfig
 from ...checkpoint.layout import Checkpoint
-from ...errors import AudioError, InvalidTokens
 from ...windows import windows
 from ..base import Samples, Tokens
+from ..checks import check_clip, check_tokens
 from .parts import BiCodecParts
-from .source_filter import SourceFilterDecoder, SourceState
+from .source_filter import SourceFilterDecoder
 from .wav2vec2 import normalize
 
 # Tokens whose waveform is generated at a time, not counting the generator's own context on each side.
@@ -55,7 +56,7 @@ class TorchCodec:
 
         audio: (N,) samples as the speaker encoder sees them.
         """
-        self._check_audio(audio, self._mel.hop_length)
+        check_clip(audio, self._mel.hop_length)
         mel = torch.from_numpy(self._mel(audio)).to(self.device)
         return _numpy_tokens(self.parts.speaker_encoder.tokens(mel.unsqueeze(0)))
 
@@ -82,7 +83,7 @@ class TorchCodec:
     def _features(self, audio: Samples) -> Tensor:
         """(1, T, values)."""
         listener = self.parts.wav2vec2
-        self._check_audio(audio, listener.shortest)
+        check_clip(audio, listener.shortest)
         signal = torch.from_numpy(normalize(np.asarray(audio, np.float32))).to(self.device)
         heard: Tensor = listener(signal.unsqueeze(0))
         return heard
@@ -98,8 +99,8 @@ class TorchCodec:
         Returns (320*T,) float32 at 16 kHz in [-1, 1], and the state at `stop`. Raises InvalidTokens.
         """
         voice = self._config.speaker_encoder
-        codes = self._check_tokens(semantic, "semantic", self._config.quantizer.codebook_size)
-        globals_ = self._check_tokens(speaker, "global", voice.codes, voice.token_num)
+        codes = self._tensor(check_tokens(semantic, "semantic", self._config.quantizer.codebook_size))
+        globals_ = self._tensor(check_tokens(speaker, "global", voice.codes, voice.token_num))
         condition = self.parts.speaker_decoder(globals_)
         features = self.parts.prenet(self.parts.quantizer.embed(codes), condition)
         latent = features + condition.unsqueeze(-1)
@@ -125,28 +126,9 @@ class TorchCodec:
             samples[part.start * self.hop : part.stop * self.hop] = kept
         return samples
 
-    def _check_audio(self, audio: Samples, shortest: int) -> None:
-        audio = np.asarray(audio)
-        if audio.ndim != 1 or len(audio) < shortest:
-            raise AudioError(f"The clip has {audio.size} samples, too few to hear anything: give a second of speech.")
-        if not np.isfinite(audio).all():
-            raise AudioError("The clip holds samples that are not numbers: export it again from its source.")
-
-    def _check_tokens(self, tokens: Tokens, kind: str, limit: int, count: int | None = None) -> Tensor:
-        """(1, n) int64 on the device. Raises InvalidTokens."""
-        array = np.asarray(tokens)
-        if array.ndim != 1 or (count is None and not array.size):
-            raise InvalidTokens(
-                f"The {kind} tokens must be a flat list of at least one number, not shape {array.shape}."
-            )
-        if count is not None and len(array) != count:
-            raise InvalidTokens(f"There are {len(array)} {kind} tokens, but this codec's voices have exactly {count}.")
-        if not np.issubdtype(array.dtype, np.integer):
-            raise InvalidTokens(f"The {kind} tokens must be whole numbers, not {array.dtype}.")
-        if array.min() < 0 or array.max() >= limit:
-            bad = array[(array < 0) | (array >= limit)][0]
-            raise InvalidTokens(f"The {kind} token {bad} is outside 0..{limit - 1}: these tokens are of another codec.")
-        return torch.from_numpy(array.astype(np.int64)).unsqueeze(0).to(self.device)
+    def _tensor(self, tokens: Tokens) -> Tensor:
+        """(1, n) on the device."""
+        return torch.from_numpy(tokens).unsqueeze(0).to(self.device)
 
 
 def _numpy_tokens(tokens: Tensor) -> Tokens:

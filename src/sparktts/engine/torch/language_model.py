@@ -1,9 +1,8 @@
-"""The language model on PyTorch: sequences that join and leave, one id each a step."""
+"""The language model on PyTorch."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from typing import Protocol
 
@@ -12,9 +11,8 @@ from torch import Tensor, nn
 
 from ...checkpoint.config import LanguageModelConfig
 from ...checkpoint.stored import Array
-from ...errors import GenerationError
-from ...sampling import Sampler, SamplingOptions
-from ..base import Grammar, Handle, IdSet, Samples, Tokens
+from ..base import Handle, IdSet, Samples, Tokens
+from ..sequences import SequenceModel
 from .graphs import DecodeGraphs
 from .packed import Projection, pack_linear_layers, projection
 from .qwen2 import KeyValueCache, Qwen2
@@ -34,27 +32,12 @@ class LanguageModelWeights(Protocol):
     def lm_mapped(self, name: str) -> tuple[Array, str]: ...
 
 
-@dataclass
-class _Sequence:
-    """One running sequence: what to feed next, and how many positions the cache holds."""
-
-    handle: Handle
-    grammar: Grammar
-    sampler: Sampler
-    pending: list[int]
-    past: int = 0
-
-
-class TorchLanguageModel:
-    """LanguageModel over Qwen2. Not thread-safe: one thread adds, steps and cancels.
-
-    Sequence b of the running ones owns row b of the key-value cache. A sequence run alone gives the same ids for the
-    same seed; run beside others its sums may differ in the last bits, and so, rarely, its ids.
-    """
+class TorchLanguageModel(SequenceModel[Tensor]):
+    """Qwen2 on a device; implements engine.base.LanguageModel."""
 
     def __init__(self, checkpoint: LanguageModelWeights, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__(checkpoint.lm)
         self.device, self.dtype = device, dtype
-        self.config = checkpoint.lm
         with torch.device("meta"):
             model = Qwen2(self.config).to(dtype=dtype)
         self.model = model.eval().requires_grad_(False)
@@ -63,50 +46,16 @@ class TorchLanguageModel:
         self._heads: dict[IdSet, tuple[Projection, Tokens]] = {}
         self._cache = KeyValueCache(self.config, device, dtype)
         self._graphs = DecodeGraphs(self.model, self._cache) if device.type == "cuda" else None
-        self._running: list[_Sequence] = []
-        self._next = 0
-
-    def add(self, prompt: Sequence[int], sampling: SamplingOptions, grammar: Grammar) -> Handle:
-        """Queues a sequence; its first id comes with the next `step`."""
-        handle = Handle(self._next)
-        self._next += 1
-        pending = [*prompt, *grammar.forced()]
-        self._running.append(_Sequence(handle, grammar, Sampler(sampling), pending))
-        return handle
-
-    @torch.inference_mode()
-    def cancel(self, handle: Handle) -> None:
-        """Drops a sequence; unknown handles, such as finished ones, are ignored."""
-        for row, sequence in enumerate(self._running):
-            if sequence.handle == handle:
-                self._remove(row)
-                return
 
     @torch.inference_mode()
     def step(self) -> dict[Handle, int]:
-        """One sampled id for every running sequence; those whose grammar is done have left when this returns.
+        """One sampled id for every running sequence; see SequenceModel."""
+        return super().step()
 
-        A sequence whose grammar waits is left as it is, and missing in the result.
-        Raises GenerationError when a sequence outgrows the model's positions.
-        """
-        active = [row for row, sequence in enumerate(self._running) if not sequence.grammar.waiting]
-        if not active:
-            return {}
-        for sequence in (self._running[row] for row in active):
-            sequence.pending += sequence.grammar.forced()  # what it waited for
-        self._reserve(set(active))
-        hidden = self._advance(active)
-        chosen: dict[Handle, int] = {}
-        speaking = [self._running[row] for row in active]
-        for sequence, (scores, ids) in zip(speaking, self._legal_scores(hidden, speaking), strict=True):
-            token = sequence.sampler.sample(scores, ids)
-            sequence.grammar.accept(token)
-            sequence.pending = [token, *sequence.grammar.forced()]
-            chosen[sequence.handle] = token
-        for row in reversed(range(len(self._running))):
-            if self._running[row].grammar.done:
-                self._remove(row)
-        return chosen
+    @torch.inference_mode()
+    def cancel(self, handle: Handle) -> None:
+        """Drops a sequence; unknown handles are ignored."""
+        super().cancel(handle)
 
     @torch.inference_mode()
     def logits(self, ids: Sequence[int]) -> Samples:
@@ -115,51 +64,28 @@ class TorchLanguageModel:
         scores: Samples = (hidden[0] @ self._output.T.to(hidden.dtype)).float().cpu().numpy()
         return scores
 
-    def _reserve(self, active: Set[int]) -> None:
-        """Room in the cache for what will be fed. One that waits keeps its place, and is judged when it goes on."""
-        ends = (s.past + (len(s.pending) if row in active else 1) for row, s in enumerate(self._running))
-        longest = max(ends)
-        if longest > self.config.max_position_embeddings:
-            raise GenerationError(
-                f"The text and its speech need {longest} positions, more than the model's "
-                f"{self.config.max_position_embeddings}: use a shorter text, transcript or clip."
-            )
-        if self._cache.reserve(len(self._running), longest):
+    def _reserve(self, rows: int, positions: int, used: int) -> None:
+        if self._cache.reserve(rows, positions):
             self.model.reserve_positions(self._cache.capacity)
             if self._graphs is not None:
                 self._graphs.clear()
 
-    def _advance(self, active: list[int]) -> Tensor:
-        """Feeds what is pending. Returns (B, hidden), one row a sequence that does not wait.
+    def _extend(self, ids: Sequence[int], row: int, past: int) -> Tensor:
+        return self.model.extend(self._tensor(ids), self._cache, row, past)
 
-        Chunks (prompts, forced ids) are fed alone; when others have a single id, a chunk's last id joins them.
-        """
-        together = any(len(self._running[row].pending) == 1 for row in active)
-        hidden = []
-        for row in active:
-            sequence = self._running[row]
-            chunk = sequence.pending[:-1] if together else sequence.pending
-            if chunk:
-                hidden.append(self.model.extend(self._tensor(chunk), self._cache, row, sequence.past))
-                sequence.past += len(chunk)
-        return self._decode(active) if together else torch.cat(hidden)
-
-    def _decode(self, active: list[int]) -> Tensor:
-        """One id for every row of the cache in use: those that wait get the one that they will get again."""
-        speaking = set(active)
-        pending = [s.pending[-1 if row in speaking else 0] for row, s in enumerate(self._running)]
-        ids, past = self._tensor(pending), [sequence.past for sequence in self._running]
-        for row in active:
-            self._running[row].past += 1
+    def _decode(self, ids: Sequence[int], past: Sequence[int], wanted: Sequence[int]) -> Tensor:
+        numbers, positions, span = self._tensor(ids), self._tensor(past), max(past) + 1
         if self._graphs is not None:
-            hidden = self._graphs.decode(ids, self._tensor(past), max(past) + 1)
+            hidden = self._graphs.decode(numbers, positions, span)
         else:
-            hidden = self.model.decode(ids, self._tensor(past), self._cache, max(past) + 1)
-        return hidden if len(active) == len(past) else hidden[active]
+            hidden = self.model.decode(numbers, positions, self._cache, span)
+        return hidden if len(wanted) == len(ids) else hidden[list(wanted)]
 
-    def _legal_scores(self, hidden: Tensor, speaking: Sequence[_Sequence]) -> list[tuple[Samples, Tokens]]:
-        """Scores of each sequence's legal ids and those ids; sequences with the same legal ids share one product."""
-        legal = [sequence.grammar.legal() for sequence in speaking]
+    def _join(self, states: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(states))
+
+    def _scores(self, hidden: Tensor, legal: Sequence[IdSet]) -> list[tuple[Samples, Tokens]]:
+        """Sequences with the same legal ids share one product."""
         results: dict[int, tuple[Samples, Tokens]] = {}
         for ids in set(legal):
             rows = [row for row, other in enumerate(legal) if other == ids]
@@ -168,6 +94,9 @@ class TorchLanguageModel:
             results.update(zip(rows, ((line, numbers) for line in scores), strict=True))
         return [results[row] for row in range(len(legal))]
 
+    def _move(self, source: int, target: int, length: int) -> None:
+        self._cache.move(source, target, length)
+
     def _head(self, ids: IdSet) -> tuple[Projection, Tokens]:
         """The rows of the output head for these ids, kept: while speaking that is 8,193 rows of 166,000."""
         if ids not in self._heads:
@@ -175,14 +104,6 @@ class TorchLanguageModel:
             rows = self._output[torch.from_numpy(numbers).to(self._output.device)].to(self.device, self.dtype)
             self._heads[ids] = (projection(rows), numbers)
         return self._heads[ids]
-
-    def _remove(self, row: int) -> None:
-        """The last sequence takes the freed row, so that the running ones stay together."""
-        last = self._running.pop()
-        if row < len(self._running):
-            if last.past:
-                self._cache.move(len(self._running), row, last.past)
-            self._running[row] = last
 
     def _tensor(self, numbers: Sequence[int]) -> Tensor:
         return torch.tensor(numbers, device=self.device)

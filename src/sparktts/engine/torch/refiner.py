@@ -8,12 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...audio.spectra import GAIN_LIMITS, QUIETEST
 from ...checkpoint.config import RefinerConfig
 from .convnext import ConvNeXtBackbone
 from .vocos_decoder import overlap_add
-
-QUIETEST = 1e-2  # magnitude that counts as none
-GAIN_LIMITS = (-10.0, 4.0)  # natural logarithm of what a bin is multiplied by
 
 
 class Refiner(nn.Module):

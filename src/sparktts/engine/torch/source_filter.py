@@ -15,22 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...audio.source_filter import band_places
+from ...audio.source_filter import FIRST_LEVELS, IMPULSE_EPS, LOG_LIMITS, SourceState, band_places
 from ...checkpoint.config import SourceFilterConfig
 from .convnext import ConvNeXtBackbone
 from .refiner import Refiner
 from .vocos_decoder import overlap_add
-
-LOG_LIMITS = (-12.0, 5.0)  # of an envelope, natural logarithm of the gain
-FIRST_LEVELS = (-3.0, -5.0)  # envelopes of an untrained network: harmonics, noise
-IMPULSE_EPS = 1e-4  # closer to an impulse than so many periods, its peak value is taken
-
-
-class SourceState(NamedTuple):
-    """Where the source stands at a sample: cycles of the impulse train (0..1), and the sample's number."""
-
-    phase: float = 0.0
-    position: int = 0
 
 
 class Controls(NamedTuple):

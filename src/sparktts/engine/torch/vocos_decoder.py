@@ -7,10 +7,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ...audio.spectra import LOUDEST
 from ...checkpoint.config import VocosConfig
 from .convnext import ConvNeXtBackbone
-
-LOUDEST = 100.0  # largest magnitude of a bin: keeps an untrained network finite
 
 
 class VocosDecoder(nn.Module):

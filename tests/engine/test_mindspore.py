@@ -1,0 +1,200 @@
+"""The MindSpore engine: the published numbers, and the same speech as the other engines. Runs by `make test-mindspore`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from sparktts.checkpoint.layout import Checkpoint
+from sparktts.engine import load_engine
+from sparktts.engine.base import Engine, IdSet
+from sparktts.errors import GenerationError, OptionError
+from sparktts.prompt import Choose, Force, SpeechGrammar
+from sparktts.sampling import SamplingOptions
+from sparktts.tokenizer import TokenFamily
+from sparktts.windows import decode_in_windows
+
+from .. import seeded_checkpoint as seeded
+
+pytestmark = pytest.mark.mindspore
+
+CLIPS = ("short", "long")
+GREEDY = SamplingOptions(temperature=0.0)
+Golden = Mapping[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def plain_mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The seeded mini checkpoint, its feature model as safetensors: nothing here may need PyTorch."""
+    out = tmp_path_factory.mktemp("mindspore") / "mini"
+    for relative, text in json.loads((seeded.HERE / "mini.configs.json").read_text()).items():
+        (out / relative).parent.mkdir(parents=True, exist_ok=True)
+        (out / relative).write_text(text)
+    save_file(seeded.table("mini.bicodec"), out / "BiCodec" / "model.safetensors")
+    save_file(seeded.table("mini.llm"), out / "LLM" / "model.safetensors", metadata={"format": "pt"})
+    save_file(seeded.table("mini.wav2vec2"), out / "wav2vec2-large-xlsr-53" / "model.safetensors")
+    seeded.write_tokenizer(out / "LLM")
+    return out
+
+
+@pytest.fixture(scope="module")
+def engine(plain_mini: Path) -> Engine:
+    return load_engine(Checkpoint.open(plain_mini), "mindspore")
+
+
+@pytest.fixture(scope="module")
+def model(engine: Engine) -> Any:
+    return engine.language_model
+
+
+class Anything:
+    """A grammar that allows the whole vocabulary, for a fixed number of ids."""
+
+    def __init__(self, vocabulary: int, count: int) -> None:
+        self._legal, self._count = IdSet(((0, vocabulary),)), count
+        self.taken: list[int] = []
+        self.waiting = False
+
+    @property
+    def done(self) -> bool:
+        return len(self.taken) >= self._count
+
+    def forced(self) -> tuple[int, ...]:
+        return ()
+
+    def legal(self) -> IdSet:
+        return self._legal
+
+    def accept(self, token: int) -> None:
+        self.taken.append(token)
+
+
+def names(golden: Golden) -> list[str]:
+    return [key.split(".")[1] for key in golden if key.startswith("prompt.") and key.endswith(".ids")]
+
+
+def run(model: Any, prompt: list[int], count: int) -> list[int]:
+    grammar = Anything(model.config.vocab_size, count)
+    model.add(prompt, GREEDY, grammar)
+    while not grammar.done:
+        model.step()
+    return grammar.taken
+
+
+def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
+    assert actual.shape == expected.shape
+    return float(np.abs(actual - expected).max() / np.abs(expected).max())
+
+
+def tokens_of(golden: Golden, clip: str) -> tuple[np.ndarray, np.ndarray]:
+    return golden[f"{clip}.semantic"][0], golden[f"{clip}.global"][0, 0].astype(np.int64)
+
+
+def test_next_token_logits_equal_the_golden_ones(model: Any, golden: Golden) -> None:
+    assert len(names(golden)) == 3
+    for name in names(golden):
+        logits = model.logits(golden[f"prompt.{name}.ids"][0].tolist())[-1:]
+        assert relative_error(logits, golden[f"prompt.{name}.logits"]) <= 1e-4
+
+
+def test_greedy_continuations_equal_the_golden_ones(model: Any, golden: Golden) -> None:
+    """Those of the torch engine, whose own test is the same."""
+    for name in names(golden):
+        expected = golden[f"prompt.{name}.greedy"][0].tolist()
+        assert run(model, golden[f"prompt.{name}.ids"][0].tolist(), len(expected)) == expected
+
+
+@pytest.mark.parametrize("count", [1, 3, 20, 180, 600])
+def test_forced_ids_between_choices_count_as_prompt(model: Any, golden: Golden, count: int) -> None:
+    prompt = golden["prompt.clone.ids"][0].tolist()
+    chunk = tuple((prompt[5:25] * 30)[:count])
+    whole = TokenFamily("any", 0, model.config.vocab_size)
+    grammar = SpeechGrammar((Choose(whole, count=2), Force(chunk), Choose(whole, count=3)))
+    handle = model.add(prompt, GREEDY, grammar)
+    tokens = [model.step()[handle] for _ in range(5)]
+    assert model.step() == {}
+    assert tokens[:2] == run(model, prompt, 2)
+    assert tokens[2:] == run(model, [*prompt, *tokens[:2], *chunk], 3)
+
+
+def test_sequences_join_and_leave_without_changing_each_other(model: Any, golden: Golden) -> None:
+    prompts = [golden[f"prompt.{name}.ids"][0].tolist() for name in names(golden)] * 2
+    prompts = [prompt[index:] for index, prompt in enumerate(prompts)]
+    counts = [9, 3, 14, 1, 6, 11]
+    alone = [run(model, prompt, count) for prompt, count in zip(prompts, counts, strict=True)]
+    grammars = [Anything(model.config.vocab_size, count) for count in counts]
+    for prompt, grammar in zip(prompts, grammars, strict=True):
+        model.add(prompt, GREEDY, grammar)
+        model.step()
+        model.step()
+    while not all(grammar.done for grammar in grammars):
+        model.step()
+    assert [grammar.taken for grammar in grammars] == alone
+    assert model.step() == {}
+
+
+def test_a_sequence_that_outgrows_the_cache_goes_on(model: Any, golden: Golden) -> None:
+    prompt = (golden["prompt.clone.ids"][0].tolist() * 40)[:1400]
+    long, short = Anything(model.config.vocab_size, 6), Anything(model.config.vocab_size, 8)
+    model.add(prompt[:50], GREEDY, short)
+    model.step()
+    model.add(prompt, GREEDY, long)
+    while not (long.done and short.done):
+        model.step()
+    assert long.taken == run(model, prompt, 6)
+    assert short.taken == run(model, prompt[:50], 8)
+
+
+def test_a_sequence_longer_than_the_model_is_refused(model: Any) -> None:
+    handle = model.add([1] * 40_000, GREEDY, Anything(model.config.vocab_size, 1))
+    with pytest.raises(GenerationError, match="shorter"):
+        model.step()
+    model.cancel(handle)
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+def test_the_codec_is_the_published_one(engine: Engine, golden: Golden, clip: str) -> None:
+    codec = engine.codec
+    assert np.mean(codec.speaker_tokens(golden[f"{clip}.ref_wav"][0]) == golden[f"{clip}.global"][0, 0]) >= 0.99
+    assert relative_error(codec.features(golden[f"{clip}.wav"]), golden[f"{clip}.feat"][0]) <= 1e-4  # type: ignore[attr-defined]
+    assert np.mean(codec.semantic_tokens(golden[f"{clip}.wav"]) == golden[f"{clip}.semantic"][0]) >= 0.99
+    samples, state = codec.decode(*tokens_of(golden, clip))
+    assert relative_error(samples, golden[f"{clip}.recon"]) <= 1e-4
+    assert state is None
+
+
+@pytest.mark.parametrize("window", [40, 120])
+def test_windows_give_the_samples_of_one_decode(engine: Engine, golden: Golden, window: int) -> None:
+    samples = decode_in_windows(engine.codec, *tokens_of(golden, "short"), window)
+    assert relative_error(samples, golden["short.recon"]) <= 1e-4
+
+
+def test_every_tensor_is_used_but_those_of_training(engine: Engine, golden: Golden) -> None:
+    test_the_codec_is_the_published_one(engine, golden, "short")
+    unused = engine.codec.unused  # type: ignore[attr-defined]
+    training = ("speaker_encoder.speaker_encoder.pool.", "speaker_encoder.speaker_encoder.bn.")
+    training += ("speaker_encoder.speaker_encoder.linear.", "masked_spec_embed", "encoder.layer_norm.")
+    assert {name for name in unused if not name.startswith(training)} == set()
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "words"),
+    [
+        ("cuda", "auto", "not a device of MindSpore"),
+        ("ascend:x", "auto", "not a device of MindSpore"),
+        ("ascend", "auto", "finds no Ascend device"),
+        ("cpu", "bf16", "no bf16 products on a CPU"),
+        ("cpu", "fp16", "not a precision"),
+    ],
+)
+def test_what_is_not_there_is_refused_in_one_sentence(plain_mini: Path, device: str, dtype: str, words: str) -> None:
+    if device == "ascend" and Path("/dev/davinci_manager").exists():
+        pytest.skip("There is an Ascend device.")
+    with pytest.raises(OptionError, match=words):
+        load_engine(Checkpoint.open(plain_mini), "mindspore", device, dtype)

@@ -11,7 +11,7 @@ from mindspore import ops
 
 from ...checkpoint.aligner import read_aligner
 from ..aligner import Features, WordAligner
-from .layers import Weights, constant, conv, frames, gelu, linear, signal
+from .layers import Weights, constant, conv, gelu, linear
 from .runtime import LOCK
 
 _log_softmax = ops.LogSoftmax(-1)
@@ -32,7 +32,7 @@ class MindSporeAligner(WordAligner):
 
     def _heard(self, clip: Features) -> npt.NDArray[np.float32]:
         w, padding = self._weights, self.config.kernel // 2
-        x = signal((constant(clip) - w("mean")) * w("scale"))
+        x = (constant(clip) - w("mean")) * w("scale")
         x = gelu(conv(w, gelu(conv(w, x, "first", padding)), "second", padding))
-        log_probs: npt.NDArray[np.float32] = _log_softmax(linear(w, frames(x), "head")).asnumpy()
+        log_probs: npt.NDArray[np.float32] = _log_softmax(linear(w, x, "head")).asnumpy()
         return log_probs

@@ -76,7 +76,7 @@ class MindSporeCodec(NetworkCodec):
         return Weights(self._checkpoint.bicodec_tensors(*names))
 
     def _speaker_encoder(self, mel: Array) -> Array:
-        return speaker_tokens(self._speaker, constant(mel[:, :, None]), self.config.speaker_encoder)[None]
+        return speaker_tokens(self._speaker, constant(mel[0].T), self.config.speaker_encoder)[None]
 
     def _semantic_encoder(self, features: Array) -> Array:
         """The nearest entries of the codebook, by direction or by distance. Source: arXiv 2110.04627, section 3.2."""
@@ -92,7 +92,7 @@ class MindSporeCodec(NetworkCodec):
         return (np.square(entries).sum(axis=-1) - 2 * latent @ entries.T).argmin(axis=-1)[None]
 
     def _features_front(self, audio: Array) -> Array:
-        return _array(convolutions(self._listener, constant(audio[:, None, None]), self._checkpoint.wav2vec2))[None]
+        return _array(convolutions(self._listener, constant(audio[0][:, None]), self._checkpoint.wav2vec2))[None]
 
     def _features(self, frames: Array) -> Array:
         checkpoint = self._checkpoint
@@ -139,7 +139,7 @@ class WaveDecoder:
             first = max(0, start + part.start - self._reach)
             last = min(latents.shape[-1], start + part.stop + self._reach)
             with LOCK:
-                wave = wave_generator(self._w, constant(latents[:, :, None, first:last]), self._config)
+                wave = wave_generator(self._w, constant(latents[0, :, first:last].T), self._config)
                 piece = _array(wave).reshape(-1)
             skipped = (start + part.start - first) * hop
             samples[part.start * hop : part.stop * hop] = piece[skipped : skipped + (part.stop - part.start) * hop]

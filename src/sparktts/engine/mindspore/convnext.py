@@ -5,7 +5,7 @@ from __future__ import annotations
 from mindspore import Tensor, ops
 
 from ...checkpoint.config import BackboneConfig
-from .layers import Weights, conv, frames, gelu, layer_norm, linear, normalized, signal
+from .layers import Weights, conv, gelu, layer_norm, linear, normalized
 
 NORM_EPS = 1e-6
 SAME_RATE_GAIN = 3.0  # the published resampling block at ratio 1: main path and both skips are the input
@@ -15,7 +15,7 @@ _tanh = ops.Tanh()
 
 def backbone(w: Weights, x: Tensor, layers: int, kernel: int, condition: Tensor | None = None) -> Tensor:
     """(T, in) -> (T, dim); condition: (1, D). Source: Vocos (arXiv 2306.00814), section 3."""
-    x = _norm(w, frames(conv(w, signal(x), "embed", kernel // 2)), "norm", condition)
+    x = _norm(w, conv(w, x, "embed", kernel // 2), "norm", condition)
     for number in range(layers):
         x = _block(w.under(f"convnext.{number}"), x, kernel, condition)
     return layer_norm(w, x, "final_layer_norm", NORM_EPS)
@@ -53,6 +53,6 @@ def _norm(w: Weights, x: Tensor, name: str, condition: Tensor | None) -> Tensor:
 
 def _block(w: Weights, x: Tensor, kernel: int, condition: Tensor | None) -> Tensor:
     """Depthwise convolution over time, then a pointwise network, added to the input."""
-    mixed = frames(conv(w, signal(x), "dwconv", kernel // 2, groups=x.shape[1]))
+    mixed = conv(w, x, "dwconv", kernel // 2, groups=x.shape[1])
     hidden = gelu(linear(w, _norm(w, mixed, "norm", condition), "pwconv1"))
     return x + linear(w, hidden, "pwconv2") * w("gamma")

@@ -10,21 +10,21 @@ from mindspore import Tensor, ops
 
 from ...checkpoint.config import SpeakerEncoderConfig
 from ..base import Tokens
-from .layers import Weights, attention, batch_norm, constant, conv, frames, gelu, linear, relu
+from .layers import Weights, attention, batch_norm, constant, conv, gelu, linear, relu
 
 BOUND_EPS = 1e-3
 SMALLEST_NORM = 1e-12
 
 _concat, _join_channels = ops.Concat(0), ops.Concat(1)
-_mean = ops.ReduceMean()
+_mean = ops.ReduceMean(keep_dims=True)
 _sum = ops.ReduceSum(keep_dims=True)
 _sigmoid, _tanh, _sqrt, _square, _maximum = ops.Sigmoid(), ops.Tanh(), ops.Sqrt(), ops.Square(), ops.Maximum()
 
 
 def speaker_tokens(w: Weights, mel: Tensor, config: SpeakerEncoderConfig) -> Tokens:
-    """(token_num,) global tokens. mel: (1, mel_bins, 1, T). Source: arXiv 2503.01710, section 3."""
+    """(token_num,) global tokens. mel: (T, mel_bins). Source: arXiv 2503.01710, section 3."""
     features = _ecapa(w.under("speaker_encoder"), mel, config)
-    vectors = _perceiver(w.under("perceiver_sampler"), frames(features), config)
+    vectors = _perceiver(w.under("perceiver_sampler"), features, config)
     return _quantize(linear(w, vectors, "quantizer.project_in"), config)
 
 
@@ -57,7 +57,7 @@ def _strides(config: SpeakerEncoderConfig) -> Tokens:
 
 
 def _ecapa(w: Weights, mel: Tensor, config: SpeakerEncoderConfig) -> Tensor:
-    """ECAPA-TDNN up to its frame features: (1, mel_bins, 1, T) -> (1, features, 1, T). Source: arXiv 2005.07143."""
+    """ECAPA-TDNN up to its frame features: (T, mel_bins) -> (T, features). Source: arXiv 2005.07143."""
     x = _conv_relu_norm(w.under("layer1"), mel, config.ecapa_first_kernel)
     outputs = []
     for number, dilation in enumerate(config.ecapa_dilations, start=2):
@@ -75,9 +75,9 @@ def _res2_block(w: Weights, x: Tensor, config: SpeakerEncoderConfig, dilation: i
     y = _conv_relu_norm(w.under("0"), x)
     y = _res2_conv(w.under("1"), y, config, dilation)
     y = _conv_relu_norm(w.under("2"), y)
-    hidden = relu(linear(w, _mean(y.reshape(y.shape[1], -1), 1).reshape(1, -1), "3.linear1"))
+    hidden = relu(linear(w, _mean(y, 0), "3.linear1"))
     gate = _sigmoid(linear(w, hidden, "3.linear2"))
-    return x + y * gate.reshape(1, -1, 1, 1)
+    return x + y * gate
 
 
 def _res2_conv(w: Weights, x: Tensor, config: SpeakerEncoderConfig, dilation: int) -> Tensor:

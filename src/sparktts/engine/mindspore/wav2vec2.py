@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from mindspore import Tensor, ops
 
 from ...checkpoint.config import Wav2Vec2Config, Wav2Vec2Variant
-from .layers import Weights, attention, conv, frames, gelu, layer_norm, linear, signal
+from .layers import Weights, attention, conv, gelu, layer_norm, linear
 
 CONV_NORM_EPS = 1e-5
 
@@ -20,17 +20,17 @@ _rsqrt, _square = ops.Rsqrt(), ops.Square()
 
 
 def convolutions(w: Weights, audio: Tensor, config: Wav2Vec2Config) -> Tensor:
-    """(1, 1, 1, N) samples at zero mean and unit variance to (T, channels)."""
+    """(N, 1) samples at zero mean and unit variance to (T, channels)."""
     x = audio
     for number, stride in enumerate(config.conv_stride):
         part = w.under(f"feature_extractor.conv_layers.{number}")
         x = conv(part, x, "conv", stride=stride)
         if config.layer_norm_everywhere:
-            x = signal(layer_norm(part, frames(x), "layer_norm", CONV_NORM_EPS))
+            x = layer_norm(part, x, "layer_norm", CONV_NORM_EPS)
         elif number == 0:
             x = _instance_norm(part, x)
         x = gelu(x)
-    return frames(x)
+    return x
 
 
 def transformer(
@@ -51,16 +51,16 @@ def transformer(
 
 
 def _instance_norm(w: Weights, x: Tensor) -> Tensor:
-    """A group norm of one channel a group, over the whole clip. x: (1, C, 1, T)."""
-    centred = x - _mean(x, -1)
-    unit = centred * _rsqrt(_mean(_square(centred), -1) + CONV_NORM_EPS)
-    return unit * w("layer_norm.weight", 1, -1, 1, 1) + w("layer_norm.bias", 1, -1, 1, 1)
+    """A group norm of one channel a group, over the whole clip. x: (T, C)."""
+    centred = x - _mean(x, 0)
+    unit = centred * _rsqrt(_mean(_square(centred), 0) + CONV_NORM_EPS)
+    return unit * w("layer_norm.weight") + w("layer_norm.bias")
 
 
 def _positions(w: Weights, x: Tensor, config: Wav2Vec2Config) -> Tensor:
     """Where a frame stands, from a wide convolution over its neighbours."""
     width, groups = config.num_conv_pos_embeddings, config.num_conv_pos_embedding_groups
-    near = frames(conv(w, signal(x), "encoder.pos_conv_embed.conv", padding=width // 2, groups=groups))
+    near = conv(w, x, "encoder.pos_conv_embed.conv", padding=width // 2, groups=groups)
     return gelu(near)[: x.shape[0]]  # of an even width it gives one frame too many
 
 

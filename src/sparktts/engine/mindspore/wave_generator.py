@@ -5,18 +5,20 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import numpy as np
 from mindspore import Tensor, ops
 
 from ...checkpoint.config import DecoderConfig
-from .layers import Weights, conv
+from .layers import Array, Weights, conv
 
 SNAKE_EPS = 1e-9
 
+_matmul, _slice = ops.MatMul(transpose_b=True), ops.Slice()
 _sin, _square, _tanh = ops.Sin(), ops.Square(), ops.Tanh()
 
 
 def wave_generator(w: Weights, x: Tensor, config: DecoderConfig) -> Tensor:
-    """(1, channels, 1, T) at the token rate to (1, 1, 1, hop * T) samples in [-1, 1].
+    """(T, channels) at the token rate to (hop * T, 1) samples in [-1, 1].
 
     Source: arXiv 2503.01710, section 3; after the decoder of arXiv 2306.06546.
     """
@@ -39,20 +41,32 @@ def _residual(w: Weights, x: Tensor, half: int, dilation: int) -> Tensor:
 
 def _snake(w: Weights, x: Tensor, name: str) -> Tensor:
     """x + sin(alpha x)^2 / alpha, one alpha per channel. Source: arXiv 2006.08195."""
-    alpha = w(f"{name}.alpha", 1, -1, 1, 1)
-    inverse = w.computed(f"{name}.alpha", lambda values: 1 / (values + SNAKE_EPS).reshape(1, -1, 1, 1), "inverse")
+    alpha = w(f"{name}.alpha", -1)
+    inverse = w.computed(f"{name}.alpha", lambda values: 1 / (values + SNAKE_EPS).reshape(-1), "inverse")
     return x + _square(_sin(x * alpha)) * inverse
 
 
 def _upsample(w: Weights, x: Tensor, name: str, kernel: int, rate: int) -> Tensor:
-    """A transposed convolution that multiplies the length by exactly `rate`."""
+    """A transposed convolution that multiplies the length by exactly `rate`.
+
+    Each frame gives `kernel` samples, of which the next frame's overlap all but `rate`.
+    """
     inputs, outputs, _ = w.array(f"{name}.weight").shape
-    convolve = _transposed(inputs, kernel, rate)
-    size = (1, outputs, 1, x.shape[3] * rate)
-    return convolve(x, w.image(f"{name}.weight"), size) + w(f"{name}.bias", 1, -1, 1, 1)
+    parts = -(-kernel // rate)
+
+    def arranged(weight: Array) -> Array:
+        """(in, out, kernel) -> (parts * rate * out, in): samples in order, filled up to whole parts."""
+        filled = np.pad(weight, ((0, 0), (0, 0), (0, parts * rate - kernel)))
+        return filled.transpose(2, 1, 0).reshape(-1, inputs)
+
+    pieces = ops.Split(1, parts)(_matmul(x, w.computed(f"{name}.weight", arranged)))
+    total = _shifted(parts - 1, 0)(pieces[0])
+    for part in range(1, parts):
+        total = total + _shifted(parts - 1 - part, part)(pieces[part])
+    samples, first = total.reshape(-1, outputs), (kernel - rate) // 2
+    return _slice(samples, (first, 0), (x.shape[0] * rate, outputs)) + w(f"{name}.bias")
 
 
 @cache
-def _transposed(inputs: int, kernel: int, rate: int) -> Any:
-    padding = (kernel - rate) // 2
-    return ops.Conv2DTranspose(inputs, (1, kernel), pad_mode="pad", pad=(0, 0, padding, padding), stride=(1, rate))
+def _shifted(after: int, before: int) -> Any:
+    return ops.Pad(((before, after), (0, 0)))

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "asimd", "i8mm", "bf16")
-PACKAGES = ("torch", "transformers", "onnxruntime", "numpy")
+PACKAGES = ("torch", "transformers", "onnxruntime", "mindspore", "numpy")
 
 
 def describe() -> str:

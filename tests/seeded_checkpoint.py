@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write a checkpoint in the official Spark-TTS directory layout, filled with seeded random weights.
 
-    python -m tests.seeded_checkpoint OUT_DIR [--size mini|full]
+    python -m tests.seeded_checkpoint OUT_DIR [--size mini|full] [--plain]
 
 The layout, tensor names and shapes are those of SparkAudio/Spark-TTS-0.5B (`full`) or of a narrow copy of it (`mini`).
 The values are deterministic (numpy PCG64 seeded by each tensor's name), so every machine writes the same bytes, and the
@@ -63,9 +63,11 @@ def table(name: str) -> dict[str, np.ndarray]:
     return {key: values(key, shape) for key, shape in shapes.items()}
 
 
-def write_checkpoint(out_dir: Path, size: str = "mini") -> None:
-    """Writes a whole checkpoint. size: `mini` (35 MB, for tests) or `full` (3.7 GB, official shapes)."""
-    import torch
+def write_checkpoint(out_dir: Path, size: str = "mini", plain: bool = False) -> None:
+    """Writes a whole checkpoint. size: `mini` (35 MB, for tests) or `full` (3.7 GB, official shapes).
+
+    plain: the feature model as safetensors too, which needs no PyTorch; as published it is a pickle.
+    """
     from safetensors.numpy import save_file
 
     spec = json.loads((HERE / f"{size}.configs.json").read_text())
@@ -75,17 +77,24 @@ def write_checkpoint(out_dir: Path, size: str = "mini") -> None:
         path.write_text(text)
     save_file(table(f"{size}.bicodec"), out_dir / "BiCodec" / "model.safetensors")
     save_file(table(f"{size}.llm"), out_dir / "LLM" / "model.safetensors", metadata={"format": "pt"})
-    wav2vec = {k: torch.from_numpy(np.asarray(v)) for k, v in table(f"{size}.wav2vec2").items()}
-    torch.save(wav2vec, out_dir / "wav2vec2-large-xlsr-53" / "pytorch_model.bin")
     write_tokenizer(out_dir / "LLM")
+    feature_model = out_dir / "wav2vec2-large-xlsr-53"
+    if plain:
+        save_file(table(f"{size}.wav2vec2"), feature_model / "model.safetensors")
+        return
+    import torch
+
+    wav2vec = {k: torch.from_numpy(np.asarray(v)) for k, v in table(f"{size}.wav2vec2").items()}
+    torch.save(wav2vec, feature_model / "pytorch_model.bin")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out_dir", type=Path)
     parser.add_argument("--size", choices=["mini", "full"], default="mini")
+    parser.add_argument("--plain", action="store_true", help="safetensors only, without PyTorch")
     args = parser.parse_args()
-    write_checkpoint(args.out_dir, args.size)
+    write_checkpoint(args.out_dir, args.size, args.plain)
     print(f"wrote {args.out_dir}")
 
 

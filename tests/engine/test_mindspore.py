@@ -1,15 +1,13 @@
-"""The MindSpore engine: the published numbers, and the same speech as the other engines. Runs by `make test-mindspore`."""
+"""The MindSpore engine: the published numbers, and the other engines' speech. Runs by `make test-mindspore`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from sparktts.checkpoint.layout import Checkpoint
 from sparktts.engine import load_engine
@@ -20,7 +18,7 @@ from sparktts.sampling import SamplingOptions
 from sparktts.tokenizer import TokenFamily
 from sparktts.windows import decode_in_windows
 
-from .. import seeded_checkpoint as seeded
+from ..seeded_checkpoint import write_checkpoint
 
 pytestmark = pytest.mark.mindspore
 
@@ -32,15 +30,9 @@ Golden = Mapping[str, np.ndarray]
 @pytest.fixture(scope="module")
 def plain_mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The seeded mini checkpoint, its feature model as safetensors: nothing here may need PyTorch."""
-    out = tmp_path_factory.mktemp("mindspore") / "mini"
-    for relative, text in json.loads((seeded.HERE / "mini.configs.json").read_text()).items():
-        (out / relative).parent.mkdir(parents=True, exist_ok=True)
-        (out / relative).write_text(text)
-    save_file(seeded.table("mini.bicodec"), out / "BiCodec" / "model.safetensors")
-    save_file(seeded.table("mini.llm"), out / "LLM" / "model.safetensors", metadata={"format": "pt"})
-    save_file(seeded.table("mini.wav2vec2"), out / "wav2vec2-large-xlsr-53" / "model.safetensors")
-    seeded.write_tokenizer(out / "LLM")
-    return out
+    directory = tmp_path_factory.mktemp("mindspore") / "mini"
+    write_checkpoint(directory, "mini", plain=True)
+    return directory
 
 
 @pytest.fixture(scope="module")

@@ -240,7 +240,10 @@ ModelDirectory = Annotated[
     argument("[DIR]", "Model directory, or name of a downloaded one. Default: SPARKTTS_MODEL, else ember."),
 ]
 Engine = Annotated[
-    str, option(MODEL, "--engine", "NAME", "What computes: auto (onnx for exported models, else torch), onnx or torch.")
+    str,
+    option(
+        MODEL, "--engine", "NAME", "What computes: auto (onnx for exported models, else torch), onnx, torch, mindspore."
+    ),
 ]
 Device = Annotated[
     str,
@@ -248,7 +251,7 @@ Device = Annotated[
         MODEL,
         "--device",
         "NAME",
-        "Where: auto, cpu, cuda, cuda:N, mps or npu; with onnx: cpu, cuda, coreml, dml or cann.",
+        "Where: auto, cpu, cuda, cuda:N, mps or npu; with onnx: cpu, cuda, coreml, dml or cann; mindspore: cpu, ascend.",
     ),
 ]
 Dtype = Annotated[

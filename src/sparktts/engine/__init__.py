@@ -18,7 +18,9 @@ ENGINES = ("onnx", "torch", "mindspore")
 def load_engine(
     checkpoint: Checkpoint, name: str = "auto", device: str = "auto", dtype: str = "auto", concurrency: int = 1
 ) -> Engine:
-    """Loads an engine by name; `auto`: onnx for an exported model, torch for any other. Raises OptionError.
+    """Loads an engine by name; `auto`: onnx for an exported model, else torch, or mindspore without it.
+
+    Raises OptionError.
 
     concurrency: calls that will run at once.
     """
@@ -45,6 +47,8 @@ def _chosen(checkpoint: Checkpoint) -> str:
     if checkpoint.exported is not None:
         return "onnx"
     if find_spec("torch") is None:
+        if find_spec("mindspore") is not None:
+            return "mindspore"
         raise OptionError(
             f'{checkpoint.path} holds plain weights, which need PyTorch (pip install "sparktts[torch]"): install it,'
             " or use a model that `sparktts model export` has written, which needs no PyTorch."

@@ -111,6 +111,7 @@ class MindSporeCodec(NetworkCodec):
     def _values(self, latents: Array) -> Array:
         """The network of a decoder at the token rate."""
         decoder = self.config.decoder
+        assert not isinstance(decoder, DecoderConfig)
         x = constant(latents[0].T)
         hidden = backbone(self.decoder_weights.under("backbone"), x, decoder.vocos_num_layers, decoder.kernel_size)
         return _array(linear(self.decoder_weights, hidden, "head"))[None]

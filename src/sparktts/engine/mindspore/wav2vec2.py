@@ -42,12 +42,12 @@ def transformer(
     x = x + _positions(w, x, config)
     if not variant.norm_first:
         x = layer_norm(w, x, "encoder.layer_norm", eps)
-    total = None
+    outputs = []
     for number in range(max(wanted)):
         x = _layer(w.under(f"encoder.layers.{number}"), x, config, variant)
         if number + 1 in wanted:
-            total = x if total is None else total + x
-    return total * (1 / len(wanted))
+            outputs.append(x)
+    return sum(outputs[1:], outputs[0]) * (1 / len(wanted))
 
 
 def _instance_norm(w: Weights, x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -211,3 +212,21 @@ def test_what_is_not_there_is_refused_in_one_sentence(plain_mini: Path, device: 
         pytest.skip("There is an Ascend device.")
     with pytest.raises(OptionError, match=words):
         load_engine(Checkpoint.open(plain_mini), "mindspore", device, dtype)
+
+
+def test_every_operator_has_kernels_for_cpu_and_ascend_by_its_documentation() -> None:
+    import sparktts.engine.mindspore as package
+    from mindspore import ops
+
+    source = "".join(path.read_text() for path in Path(package.__path__[0]).glob("*.py"))
+    used = set(re.findall(r"\bops\.([A-Z]\w+)", source)) | {"Neg", "RealDiv", "Reshape", "Tile"}  # those by methods
+    page = (Path(__file__).parents[2] / "docs" / "ascend.md").read_text()
+    listed = page.split("Operators, each with")[1].split(":", 1)[1].split(". None")[0]
+    assert used == set(re.findall(r"\b[A-Z]\w+", listed))
+    for name in used:
+        text = getattr(ops, name).__doc__ or ""
+        if "Supported Platforms" not in text and (other := re.search(r"mindspore\.ops\.(\w+)", text)):
+            text = getattr(ops, other[1]).__doc__ or ""  # "refer to"
+        platforms = re.search(r"Supported Platforms:\s+(.+)", text)
+        assert platforms is not None, name
+        assert {"``Ascend``", "``CPU``"} <= set(platforms[1].split()), name

@@ -251,7 +251,7 @@ Device = Annotated[
         MODEL,
         "--device",
         "NAME",
-        "Where: auto, cpu, cuda, cuda:N, mps or npu; with onnx: cpu, cuda, coreml, dml or cann; mindspore: cpu, ascend.",
+        "Where: auto, cpu, cuda, cuda:N, mps, npu; with onnx cpu, cuda, coreml, dml, cann; with mindspore cpu, ascend.",
     ),
 ]
 Dtype = Annotated[

@@ -16,7 +16,7 @@ from .qwen2 import Decoder, Floats, Stack
 from .runtime import DTYPES, LOCK, number
 
 LEAST_CAPACITY = 1024  # positions: 15 s of speech and its text, before anything is compiled anew
-BUCKETS = (32, 128, 512)  # lengths to which a chunk of a prompt is filled up; each is compiled once
+BUCKETS = (32, 128)  # lengths to which a chunk of a prompt is filled up; each is compiled once
 FEWEST = 8  # a shorter chunk goes singly through the decode step
 
 _matmul, _gather, _concat = ops.MatMul(transpose_b=True), ops.Gather(), ops.Concat(0)

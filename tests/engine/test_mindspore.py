@@ -215,8 +215,9 @@ def test_what_is_not_there_is_refused_in_one_sentence(plain_mini: Path, device: 
 
 
 def test_every_operator_has_kernels_for_cpu_and_ascend_by_its_documentation() -> None:
-    import sparktts.engine.mindspore as package
     from mindspore import ops
+
+    import sparktts.engine.mindspore as package
 
     source = "".join(path.read_text() for path in Path(package.__path__[0]).glob("*.py"))
     used = set(re.findall(r"\bops\.([A-Z]\w+)", source)) | {"Neg", "RealDiv", "Reshape", "Tile"}  # those by methods

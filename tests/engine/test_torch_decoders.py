@@ -14,6 +14,7 @@ import yaml
 torch = pytest.importorskip("torch")
 
 
+from sparktts.audio import spectra  # noqa: E402
 from sparktts.checkpoint.config import RefinerConfig, SourceFilterConfig, VocosConfig  # noqa: E402
 from sparktts.checkpoint.layout import Checkpoint  # noqa: E402
 from sparktts.checkpoint.shapes import bicodec_shapes  # noqa: E402
@@ -194,3 +195,21 @@ def test_an_untrained_refiner_changes_nothing() -> None:
         refined = decoder.refine(plain, x)
     assert refined.shape == plain.shape
     assert (refined - plain).abs().max() < 1e-5 * plain.abs().max()
+
+
+@pytest.mark.parametrize("loudness", [1e-5, 1e-3, 0.3])
+def test_the_refiner_in_numpy_is_that_of_training_however_quiet(loudness: float) -> None:
+    torch.manual_seed(0)
+    config = RefinerConfig(24, 32, 2)
+    refiner = Refiner(config, 8, 320).eval()
+    torch.nn.init.normal_(refiner.head.weight, std=0.2)
+    samples, x = loudness * torch.randn(1, 40 * 320), torch.randn(1, 8, 40)
+
+    def network(level: np.ndarray) -> np.ndarray:
+        heard = torch.cat([torch.from_numpy(level.T[None]), x.repeat_interleave(320 // config.hop, dim=2)], dim=1)
+        return refiner.head(refiner.backbone(heard))[0].numpy()
+
+    with torch.no_grad():
+        expected = refiner(samples, x)[0].numpy()
+        refined = spectra.refine(samples[0].numpy(), network, config.hop, config.n_fft)
+    assert np.abs(refined - expected).max() <= 1e-4 * np.abs(expected).max()

@@ -22,41 +22,22 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from tests.engine.sequences import GREEDY, Anything, names, run
 from tests.seeded_checkpoint import HERE as GOLDEN
 from tests.seeded_checkpoint import write_checkpoint
 
 from sparktts.checkpoint.layout import Checkpoint
 from sparktts.engine import load_engine
-from sparktts.engine.base import Engine, IdSet
-from sparktts.sampling import SamplingOptions
+from sparktts.engine.base import Engine
 
 from .machine import describe
 
 FLOATS, TOKENS = 1e-4, 0.99  # as everywhere: of the largest value; share that is equal
 BF16_FLOATS = 5e-2
 REPEATS = 5
+SPEAKING = 8193  # ids that may come next while the official model speaks
 FIRST_TOKENS = 25  # half a second: what a stream waits for before its first sound
 SECONDS = 5  # of speech that the codec is timed on
-GREEDY = SamplingOptions(temperature=0.0)
-
-
-class Endless:
-    """A grammar that allows some ids for ever."""
-
-    waiting = done = False
-
-    def __init__(self, legal: IdSet) -> None:
-        self._legal = legal
-        self.taken: list[int] = []
-
-    def forced(self) -> tuple[int, ...]:
-        return ()
-
-    def legal(self) -> IdSet:
-        return self._legal
-
-    def accept(self, token: int) -> None:
-        self.taken.append(token)
 
 
 def main() -> int:
@@ -82,12 +63,12 @@ def parity(engine: Engine) -> Iterator[tuple[str, str, bool]]:
     with np.load(GOLDEN / "expected_mini.npz") as arrays:
         golden = dict(arrays)
     limit = FLOATS if engine.dtype == "fp32" else BF16_FLOATS
-    for name in sorted(key.split(".")[1] for key in golden if key.startswith("prompt.") and key.endswith(".ids")):
+    for name in sorted(names(golden)):
         ids = golden[f"prompt.{name}.ids"][0].tolist()
         error = _error(engine.language_model.logits(ids)[-1:], golden[f"prompt.{name}.logits"])
         yield f"logits, prompt `{name}`", f"{error:.1e}", error <= limit
         expected = golden[f"prompt.{name}.greedy"][0]
-        equal = float(np.mean(_continued(engine, ids, len(expected)) == expected))
+        equal = float(np.mean(run(engine.language_model, ids, len(expected)) == expected))
         yield f"greedy tokens, prompt `{name}`", f"{equal:.0%} equal", equal == 1 or engine.dtype != "fp32"
     for clip in ("short", "long"):
         yield from _codec_parity(engine.codec, golden, clip)
@@ -112,7 +93,7 @@ def speed(engine: Engine, length: int) -> Iterator[tuple[str, str, bool]]:
     """Figures of one checkpoint. Graphs are compiled at the first call of each kind: that is timed by itself."""
     model: Any = engine.language_model
     prompt = np.random.default_rng(0).integers(0, model.config.vocab_size, length).tolist()
-    grammar = Endless(IdSet(((0, min(8193, model.config.vocab_size)),)))
+    grammar = Anything(min(SPEAKING, model.config.vocab_size), sys.maxsize)
     handle = model.add(prompt, GREEDY, grammar)
     prefilled = _seconds(model.step)
     compiled = _seconds(model.step)
@@ -141,20 +122,10 @@ def _codec_speed(engine: Engine, step: float, prompt: float) -> Iterator[tuple[s
     yield "memory, at most", f"{_memory(engine.device) / 2**30:.1f} GiB", True
 
 
-def _one_token(model: Any, prompt: list[int], grammar: Endless) -> None:
+def _one_token(model: Any, prompt: list[int], grammar: Anything) -> None:
     handle = model.add(prompt, GREEDY, grammar)
     model.step()
     model.cancel(handle)
-
-
-def _continued(engine: Engine, ids: list[int], count: int) -> np.ndarray:
-    model: Any = engine.language_model
-    grammar = Endless(IdSet(((0, model.config.vocab_size),)))
-    handle = model.add(ids, GREEDY, grammar)
-    for _ in range(count):
-        model.step()
-    model.cancel(handle)
-    return np.array(grammar.taken)
 
 
 def _memory(device: str) -> int:

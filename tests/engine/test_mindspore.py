@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +12,19 @@ import pytest
 from sparktts import SparkTTS, bundled
 from sparktts.checkpoint.layout import Checkpoint
 from sparktts.engine import load_engine
-from sparktts.engine.base import Engine, IdSet
+from sparktts.engine.base import Engine
 from sparktts.errors import GenerationError, OptionError
 from sparktts.longform import ReadingOptions
 from sparktts.prompt import Choose, Force, SpeechGrammar
-from sparktts.sampling import SamplingOptions
 from sparktts.tokenizer import TokenFamily
 from sparktts.windows import decode_in_windows
 
 from ..seeded_checkpoint import write_checkpoint
+from .sequences import GREEDY, Anything, Golden, names, run
 
 pytestmark = pytest.mark.mindspore
 
 CLIPS = ("short", "long")
-GREEDY = SamplingOptions(temperature=0.0)
-Golden = Mapping[str, np.ndarray]
 
 
 @pytest.fixture(scope="module")
@@ -46,40 +43,6 @@ def engine(plain_mini: Path) -> Engine:
 @pytest.fixture(scope="module")
 def model(engine: Engine) -> Any:
     return engine.language_model
-
-
-class Anything:
-    """A grammar that allows the whole vocabulary, for a fixed number of ids."""
-
-    def __init__(self, vocabulary: int, count: int) -> None:
-        self._legal, self._count = IdSet(((0, vocabulary),)), count
-        self.taken: list[int] = []
-        self.waiting = False
-
-    @property
-    def done(self) -> bool:
-        return len(self.taken) >= self._count
-
-    def forced(self) -> tuple[int, ...]:
-        return ()
-
-    def legal(self) -> IdSet:
-        return self._legal
-
-    def accept(self, token: int) -> None:
-        self.taken.append(token)
-
-
-def names(golden: Golden) -> list[str]:
-    return [key.split(".")[1] for key in golden if key.startswith("prompt.") and key.endswith(".ids")]
-
-
-def run(model: Any, prompt: list[int], count: int) -> list[int]:
-    grammar = Anything(model.config.vocab_size, count)
-    model.add(prompt, GREEDY, grammar)
-    while not grammar.done:
-        model.step()
-    return grammar.taken
 
 
 def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
@@ -260,7 +223,13 @@ def test_every_operator_has_kernels_for_cpu_and_ascend_by_its_documentation() ->
     import sparktts.engine.mindspore as package
 
     source = "".join(path.read_text() for path in Path(package.__path__[0]).glob("*.py"))
-    used = set(re.findall(r"\bops\.([A-Z]\w+)", source)) | {"Neg", "RealDiv", "Reshape", "Tile"}  # those by methods
+    used = set(re.findall(r"\bops\.([A-Z]\w+)", source)) | {
+        "Neg",
+        "RealDiv",
+        "Reshape",
+        "Sub",
+        "Tile",
+    }  # by methods
     page = (Path(__file__).parents[2] / "docs" / "ascend.md").read_text()
     listed = page.split("Operators, each with")[1].split(":", 1)[1].split(". None")[0]
     assert used == set(re.findall(r"\b[A-Z]\w+", listed))

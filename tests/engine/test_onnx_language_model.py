@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,8 +24,7 @@ from sparktts.prompt import Choose, Controls, Force, PromptBuilder, SpeechGramma
 from sparktts.sampling import SamplingOptions
 from sparktts.tokenizer import SparkTokenizer, TokenFamily
 
-GREEDY = SamplingOptions(temperature=0.0)
-Golden = Mapping[str, np.ndarray]
+from .sequences import GREEDY, Anything, Golden, names, run
 
 
 @pytest.fixture(scope="module")
@@ -45,28 +43,6 @@ def model(mini: Path, exported: tuple[Path, PartReport]) -> OnnxLanguageModel:
 @pytest.fixture(scope="module")
 def builder(mini: Path) -> PromptBuilder:
     return PromptBuilder(SparkTokenizer.from_file(mini / "LLM" / "tokenizer.json"))
-
-
-class Anything:
-    """A grammar that allows the whole vocabulary, for a fixed number of ids."""
-
-    def __init__(self, vocabulary: int, count: int) -> None:
-        self._legal, self._count = IdSet(((0, vocabulary),)), count
-        self.taken: list[int] = []
-        self.waiting = False
-
-    @property
-    def done(self) -> bool:
-        return len(self.taken) >= self._count
-
-    def forced(self) -> tuple[int, ...]:
-        return ()
-
-    def legal(self) -> IdSet:
-        return self._legal
-
-    def accept(self, token: int) -> None:
-        self.taken.append(token)
 
 
 @dataclass
@@ -111,19 +87,6 @@ class Course:
                 self._at += 1
             else:
                 self._owed = True
-
-
-def names(golden: Golden) -> list[str]:
-    return [key.split(".")[1] for key in golden if key.startswith("prompt.") and key.endswith(".ids")]
-
-
-def run(model: OnnxLanguageModel, prompt: list[int], count: int) -> list[int]:
-    grammar = Anything(model.config.vocab_size, count)
-    handle = model.add(prompt, GREEDY, grammar)
-    tokens = []
-    while not grammar.done:
-        tokens.append(model.step()[handle])
-    return tokens
 
 
 def test_next_token_logits_equal_the_golden_ones(model: OnnxLanguageModel, golden: Golden) -> None:

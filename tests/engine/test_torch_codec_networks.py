@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 
 from sparktts.audio.mel import MelSpectrogram  # noqa: E402
 from sparktts.checkpoint.layout import Checkpoint  # noqa: E402
+from sparktts.engine.codec import normalize  # noqa: E402
 from sparktts.engine.torch import wav2vec2  # noqa: E402
 from sparktts.engine.torch.fsq import FiniteScalarQuantizer  # noqa: E402
 from sparktts.engine.torch.parts import BiCodecParts  # noqa: E402
@@ -42,7 +43,7 @@ def assert_close(actual: torch.Tensor, expected: np.ndarray) -> None:
 
 @pytest.mark.parametrize("clip", CLIPS)
 def test_wav2vec2_features(parts: BiCodecParts, golden: Golden, clip: str) -> None:
-    audio = tensor(wav2vec2.normalize(golden[f"{clip}.wav"]))
+    audio = tensor(normalize(golden[f"{clip}.wav"]))
     with torch.no_grad():
         assert_close(parts.wav2vec2(audio.unsqueeze(0)), golden[f"{clip}.feat"])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 import torch
 
 from sparktts.checkpoint.layout import Checkpoint
-from sparktts.engine.base import IdSet
 from sparktts.engine.torch.devices import choose_device, choose_dtype
 from sparktts.engine.torch.graphs import bucket_of
 from sparktts.engine.torch.language_model import TorchLanguageModel
@@ -20,9 +18,9 @@ from sparktts.prompt import Choose, Force, PromptBuilder, SpeechGrammar
 from sparktts.sampling import SamplingOptions
 from sparktts.tokenizer import SparkTokenizer, TokenFamily
 
+from .sequences import GREEDY, Anything, Golden, names, run
+
 CPU = torch.device("cpu")
-GREEDY = SamplingOptions(temperature=0.0)
-Golden = Mapping[str, np.ndarray]
 
 
 @pytest.fixture(scope="module")
@@ -33,41 +31,6 @@ def model(mini: Path) -> TorchLanguageModel:
 @pytest.fixture(scope="module")
 def builder(mini: Path) -> PromptBuilder:
     return PromptBuilder(SparkTokenizer.from_file(mini / "LLM" / "tokenizer.json"))
-
-
-class Anything:
-    """A grammar that allows the whole vocabulary, for a fixed number of ids."""
-
-    def __init__(self, vocabulary: int, count: int) -> None:
-        self._legal, self._count = IdSet(((0, vocabulary),)), count
-        self.taken: list[int] = []
-        self.waiting = False
-
-    @property
-    def done(self) -> bool:
-        return len(self.taken) >= self._count
-
-    def forced(self) -> tuple[int, ...]:
-        return ()
-
-    def legal(self) -> IdSet:
-        return self._legal
-
-    def accept(self, token: int) -> None:
-        self.taken.append(token)
-
-
-def names(golden: Golden) -> list[str]:
-    return [key.split(".")[1] for key in golden if key.startswith("prompt.") and key.endswith(".ids")]
-
-
-def run(model: TorchLanguageModel, prompt: list[int], count: int) -> list[int]:
-    grammar = Anything(model.config.vocab_size, count)
-    handle = model.add(prompt, GREEDY, grammar)
-    tokens = []
-    while not grammar.done:
-        tokens.append(model.step()[handle])
-    return tokens
 
 
 def test_next_token_logits_equal_the_golden_ones(model: TorchLanguageModel, golden: Golden) -> None:

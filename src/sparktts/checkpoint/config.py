@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -651,13 +652,21 @@ class Wav2Vec2Config:
     @property
     def stride(self) -> int:
         """Samples from frame to frame."""
-        return math.prod(self.conv_stride)
+        return frame_geometry(self.conv_kernel, self.conv_stride)[0]
 
     @property
     def width(self) -> int:
         """Samples that one frame hears."""
-        steps = [math.prod(self.conv_stride[:layer]) for layer in range(len(self.conv_stride))]
-        return 1 + sum((kernel - 1) * step for kernel, step in zip(self.conv_kernel, steps, strict=True))
+        return frame_geometry(self.conv_kernel, self.conv_stride)[1]
+
+
+def frame_geometry(kernels: Sequence[int], strides: Sequence[int]) -> tuple[int, int]:
+    """Samples from frame to frame, and samples that one frame hears, of convolutions one behind the other."""
+    stride, width = 1, 1
+    for kernel, step in zip(kernels, strides, strict=True):
+        width += (kernel - 1) * stride
+        stride *= step
+    return stride, width
 
 
 @dataclass(frozen=True)

@@ -90,8 +90,7 @@ class NetworkCodec(ABC):
         """
         front = self.front_end()
         check_clip(audio, front.width)
-        audio = np.asarray(audio, np.float32)
-        signal = ((audio - audio.mean()) / np.sqrt(audio.var() + NORMALIZE_EPS)).astype(np.float32)
+        signal = normalize(np.asarray(audio, np.float32))
         total = (len(signal) - front.width) // front.stride + 1
         step = CHUNK_FRAMES if front.chunkable else total
         pieces = []
@@ -136,3 +135,10 @@ class NetworkCodec(ABC):
 def _tokens(array: npt.NDArray[Any]) -> Tokens:
     tokens: Tokens = array[0].astype(np.int64)
     return tokens
+
+
+def normalize(audio: Samples) -> Samples:
+    """(N,) samples at zero mean and unit variance, as feature models hear them."""
+    centred = audio - audio.mean()
+    scaled: Samples = (centred / np.sqrt(audio.var() + NORMALIZE_EPS)).astype(np.float32)
+    return scaled

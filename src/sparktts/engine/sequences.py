@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -149,3 +149,26 @@ class SequenceModel(ABC, Generic[Hidden]):
             if last.past:
                 self._move(len(self._running), row, last.past)
             self._running[row] = last
+
+
+def one_product_each(
+    legal: Sequence[IdSet], product: Callable[[list[int], IdSet], tuple[Samples, Tokens]]
+) -> list[tuple[Samples, Tokens]]:
+    """The scores of each row's legal ids; rows with the same ones share a product.
+
+    product: rows and their ids to (rows, ids) scores and the ids.
+    """
+    results: dict[int, tuple[Samples, Tokens]] = {}
+    for ids in set(legal):
+        rows = [row for row, other in enumerate(legal) if other == ids]
+        scores, numbers = product(rows, ids)
+        results.update(zip(rows, ((line, numbers) for line in scores), strict=True))
+    return [results[row] for row in range(len(legal))]
+
+
+def grown(current: int, needed: int, least: int = 1) -> int:
+    """The size of a cache: doubled until it is enough."""
+    size = max(current, least)
+    while size < needed:
+        size *= 2
+    return size

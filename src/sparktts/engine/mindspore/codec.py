@@ -72,6 +72,10 @@ class MindSporeCodec(NetworkCodec):
     def _listener(self) -> Weights:
         return Weights(self._checkpoint.wav2vec2_tensors(max(self._checkpoint.options.features.layers)))
 
+    @cached_property
+    def _variant(self) -> Wav2Vec2Variant:
+        return Wav2Vec2Variant.read(self._checkpoint.wav2vec2_dir / "config.json")
+
     def _read(self, *names: str) -> Weights:
         return Weights(self._checkpoint.bicodec_tensors(*names))
 
@@ -96,9 +100,10 @@ class MindSporeCodec(NetworkCodec):
 
     def _features(self, frames: Array) -> Array:
         checkpoint = self._checkpoint
-        variant = Wav2Vec2Variant.read(checkpoint.wav2vec2_dir / "config.json")
         wanted = checkpoint.options.features.layers
-        return _array(transformer(self._listener, constant(frames[0]), checkpoint.wav2vec2, variant, wanted))[None]
+        return _array(transformer(self._listener, constant(frames[0]), checkpoint.wav2vec2, self._variant, wanted))[
+            None
+        ]
 
     def _latents(self, semantic: Array, speaker: Array) -> Array:
         w = self._prenet

@@ -11,7 +11,7 @@ from mindspore import Parameter, Tensor, ops
 
 from ...checkpoint.layout import Checkpoint
 from ..base import IdSet, Samples, Tokens
-from ..sequences import SequenceModel
+from ..sequences import SequenceModel, grown, one_product_each
 from .qwen2 import Decoder, Floats, Stack
 from .runtime import DTYPES, LOCK, number
 
@@ -45,7 +45,7 @@ class MindSporeLanguageModel(SequenceModel[Tensor]):
     def logits(self, ids: Sequence[int]) -> Samples:
         """(n, vocabulary) float32 scores after each of the n ids: no grammar, no sampling. For diagnosis and tests."""
         with LOCK:
-            alone = self._make(1, _doubled(LEAST_CAPACITY, len(ids) + BUCKETS[-1]))
+            alone = self._make(1, grown(LEAST_CAPACITY, len(ids) + BUCKETS[-1]))
             pieces = [hidden.asnumpy()[:count] for hidden, count in _chunks(alone, ids, 0, 0)]
         scores: Samples = np.concatenate(pieces) @ self._output.T
         return scores
@@ -59,14 +59,14 @@ class MindSporeLanguageModel(SequenceModel[Tensor]):
         if rows <= old.rows and needed <= old.capacity:
             return
         with LOCK:
-            self._decoder = self._make(_doubled(old.rows, rows), _doubled(old.capacity, needed))
+            self._decoder = self._make(grown(old.rows, rows), grown(old.capacity, needed))
             for before, after in zip(
                 (*old.keys, *old.values), (*self._decoder.keys, *self._decoder.values), strict=True
             ):
                 heads, width = self.config.num_key_value_heads, self.config.head_dim
-                grown = np.zeros((self._decoder.rows, heads, self._decoder.capacity, width), np.float32)
-                grown[: old.rows, :, :used] = before.asnumpy().reshape(old.rows, heads, -1, width)[:, :, :used]
-                after.set_data(Tensor(grown.reshape(-1, width)))
+                larger = np.zeros((self._decoder.rows, heads, self._decoder.capacity, width), np.float32)
+                larger[: old.rows, :, :used] = before.asnumpy().reshape(old.rows, heads, -1, width)[:, :, :used]
+                after.set_data(Tensor(larger.reshape(-1, width)))
 
     def _extend(self, ids: Sequence[int], row: int, past: int) -> Tensor:
         with LOCK:
@@ -95,16 +95,13 @@ class MindSporeLanguageModel(SequenceModel[Tensor]):
         return _concat(tuple(states))
 
     def _scores(self, hidden: Tensor, legal: Sequence[IdSet]) -> list[tuple[Samples, Tokens]]:
-        """Sequences with the same legal ids share one product."""
-        results: dict[int, tuple[Samples, Tokens]] = {}
+        def product(rows: list[int], ids: IdSet) -> tuple[Samples, Tokens]:
+            head, numbers = self._head(ids)
+            some = _gather(hidden, number(rows), 0).astype(self._dtype)
+            return _matmul(some, head).astype("float32").asnumpy(), numbers
+
         with LOCK:
-            for ids in set(legal):
-                rows = [row for row, other in enumerate(legal) if other == ids]
-                head, numbers = self._head(ids)
-                some = _gather(hidden, number(rows), 0).astype(self._dtype)
-                scores = _matmul(some, head).astype("float32").asnumpy()
-                results.update(zip(rows, ((line, numbers) for line in scores), strict=True))
-        return [results[row] for row in range(len(legal))]
+            return one_product_each(legal, product)
 
     def _head(self, ids: IdSet) -> tuple[Tensor, Tokens]:
         """The rows of the output head for these ids, kept: while speaking that is 8,193 rows of 166,000."""
@@ -152,9 +149,3 @@ def _layers(tensors: Iterator[tuple[str, Floats]], rest: dict[str, Floats]) -> I
 def _layer_of(name: str) -> int | None:
     parts = name.split(".")
     return int(parts[2]) if parts[1] == "layers" else None
-
-
-def _doubled(current: int, needed: int) -> int:
-    while current < needed:
-        current *= 2
-    return current

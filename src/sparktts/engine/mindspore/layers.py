@@ -25,7 +25,7 @@ _match = ops.BatchMatMul(transpose_b=True)
 _softmax = ops.Softmax(-1)
 _transpose = ops.Transpose()
 _concat, _slice, _strided = ops.Concat(1), ops.Slice(), ops.StridedSlice()
-_erf, _relu, _add, _mul, _sub = ops.Erf(), ops.ReLU(), ops.Add(), ops.Mul(), ops.Sub()
+_erf, _relu, _add, _mul = ops.Erf(), ops.ReLU(), ops.Add(), ops.Mul()
 
 
 class Weights:
@@ -72,7 +72,7 @@ def conv(
     """A convolution over time. (T, in) -> (T', out)."""
     outputs, inputs, taps = w.array(f"{name}.weight").shape
     if padding:
-        x = _pad(padding)(x)
+        x = padding_of(padding, padding)(x)
     count = (x.shape[0] - dilation * (taps - 1) - 1) // stride + 1
     shifted = [_every(x, tap * dilation, count, stride) for tap in range(taps)]
     if groups == x.shape[1] == outputs:
@@ -165,5 +165,6 @@ def _layer_norm(eps: float) -> Any:
 
 
 @cache
-def _pad(count: int) -> Any:
-    return ops.Pad(((count, count), (0, 0)))
+def padding_of(before: int, after: int) -> Any:
+    """The operator that adds silent frames."""
+    return ops.Pad(((before, after), (0, 0)))

@@ -24,7 +24,8 @@ def start(device: str = "auto", dtype: str = "auto") -> tuple[str, str]:
 
     Raises OptionError for what is unknown or absent, and for a second device: a process has one.
     """
-    place, precision = _device(device), _dtype(dtype, device)
+    place = _device(device)
+    precision = _dtype(dtype, place)
     chosen = _begin(place)
     if chosen != place:
         raise OptionError(f"MindSpore computes on {chosen} in this process and cannot change: start another one.")
@@ -53,8 +54,8 @@ def _device(name: str) -> str:
     return f"ascend:{index or 0}" if kind == "ascend" else kind
 
 
-def _dtype(name: str, device: str) -> str:
-    ascend = _device(device) != "cpu"
+def _dtype(name: str, place: str) -> str:
+    ascend = place != "cpu"
     if name == "auto":
         return "bf16" if ascend else "fp32"
     if name not in DTYPES:

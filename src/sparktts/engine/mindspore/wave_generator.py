@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
 import numpy as np
 from mindspore import Tensor, ops
 
 from ...checkpoint.config import DecoderConfig
-from .layers import Array, Weights, conv
+from .layers import Array, Weights, conv, padding_of
 
 SNAKE_EPS = 1e-9
 
@@ -60,13 +57,8 @@ def _upsample(w: Weights, x: Tensor, name: str, kernel: int, rate: int) -> Tenso
         return filled.transpose(2, 1, 0).reshape(-1, inputs)
 
     pieces = ops.Split(1, parts)(_matmul(x, w.computed(f"{name}.weight", arranged)))
-    total = _shifted(parts - 1, 0)(pieces[0])
+    total = padding_of(0, parts - 1)(pieces[0])
     for part in range(1, parts):
-        total = total + _shifted(parts - 1 - part, part)(pieces[part])
+        total = total + padding_of(part, parts - 1 - part)(pieces[part])
     samples, first = total.reshape(-1, outputs), (kernel - rate) // 2
     return _slice(samples, (first, 0), (x.shape[0] * rate, outputs)) + w(f"{name}.bias")
-
-
-@cache
-def _shifted(after: int, before: int) -> Any:
-    return ops.Pad(((before, after), (0, 0)))

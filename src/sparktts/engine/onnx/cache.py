@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...checkpoint.config import LanguageModelConfig
+from ..sequences import grown
 
 Floats = npt.NDArray[np.float32]
 
@@ -34,8 +35,8 @@ class KeyValueCache:
         """
         if rows <= self.rows and capacity <= self.capacity:
             return False
-        rows = _doubled(self.rows, rows, 1)
-        capacity = _doubled(self.capacity, capacity, LEAST_CAPACITY)
+        rows = grown(self.rows, rows)
+        capacity = grown(self.capacity, capacity, LEAST_CAPACITY)
         shape = (rows, self._config.num_key_value_heads, capacity, self._config.head_dim)
         for buffers in (self.keys, self.values):
             for layer in range(self._config.num_hidden_layers):
@@ -59,10 +60,3 @@ class KeyValueCache:
         for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
             yield f"key.{layer}", keys[first : first + count]
             yield f"value.{layer}", values[first : first + count]
-
-
-def _doubled(current: int, needed: int, least: int) -> int:
-    size = max(current, least)
-    while size < needed:
-        size *= 2
-    return size

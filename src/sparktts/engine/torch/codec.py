@@ -17,9 +17,9 @@ from ...checkpoint.layout import Checkpoint
 from ...windows import windows
 from ..base import Samples, Tokens
 from ..checks import check_clip, check_tokens
+from ..codec import normalize
 from .parts import BiCodecParts
 from .source_filter import SourceFilterDecoder
-from .wav2vec2 import normalize
 
 # Tokens whose waveform is generated at a time, not counting the generator's own context on each side.
 # On a CPU half the memory of windows twice as long, for a tenth of the time.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ...checkpoint.config import LanguageModelConfig
 from ...checkpoint.stored import Array
 from ..base import Handle, IdSet, Samples, Tokens
-from ..sequences import SequenceModel
+from ..sequences import SequenceModel, one_product_each
 from .graphs import DecodeGraphs
 from .packed import Projection, pack_linear_layers, projection
 from .qwen2 import KeyValueCache, Qwen2
@@ -85,14 +85,11 @@ class TorchLanguageModel(SequenceModel[Tensor]):
         return torch.cat(list(states))
 
     def _scores(self, hidden: Tensor, legal: Sequence[IdSet]) -> list[tuple[Samples, Tokens]]:
-        """Sequences with the same legal ids share one product."""
-        results: dict[int, tuple[Samples, Tokens]] = {}
-        for ids in set(legal):
-            rows = [row for row, other in enumerate(legal) if other == ids]
+        def product(rows: list[int], ids: IdSet) -> tuple[Samples, Tokens]:
             head, numbers = self._head(ids)
-            scores = head(hidden[rows]).float().cpu().numpy()
-            results.update(zip(rows, ((line, numbers) for line in scores), strict=True))
-        return [results[row] for row in range(len(legal))]
+            return head(hidden[rows]).float().cpu().numpy(), numbers
+
+        return one_product_each(legal, product)
 
     def _move(self, source: int, target: int, length: int) -> None:
         self._cache.move(source, target, length)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...checkpoint.config import LanguageModelConfig
+from ..sequences import grown
 
 # Projections that read the same input are one matrix here: fused name -> names in the checkpoint, in row order.
 FUSED = {
@@ -39,8 +40,8 @@ class KeyValueCache:
         """Makes room for that many sequences and positions. Returns whether the tensors were replaced."""
         if rows <= self.rows and capacity <= self.capacity:
             return False
-        rows = _grown(self.rows, rows, 1)
-        capacity = _grown(self.capacity, capacity, 512)
+        rows = grown(self.rows, rows)
+        capacity = grown(self.capacity, capacity, 512)
         shape = (rows, self._config.num_key_value_heads, capacity, self._config.head_dim)
         self.keys = [self._resized(shape, old) for old in self._layers(self.keys)]
         self.values = [self._resized(shape, old) for old in self._layers(self.values)]
@@ -61,13 +62,6 @@ class KeyValueCache:
         if old is not None:
             new[: old.shape[0], :, : old.shape[2]] = old
         return new
-
-
-def _grown(current: int, needed: int, least: int) -> int:
-    size = max(current, least)
-    while size < needed:
-        size *= 2
-    return size
 
 
 class Attention(nn.Module):
@@ -161,7 +155,7 @@ class Qwen2(nn.Module):
         """Makes the rotary tables cover positions 0..count-1."""
         if self._angles is not None and self._angles[0].shape[0] >= count:
             return
-        size = _grown(0, count, 1024)
+        size = grown(0, count, 1024)
         weight = self.norm.weight
         dim = self.config.head_dim
         inverse = self.config.rope_theta ** -(torch.arange(0, dim, 2, dtype=torch.float64) / dim)

@@ -8,21 +8,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ...checkpoint.config import FEATURE_LAYERS
+from ...checkpoint.config import FEATURE_LAYERS, frame_geometry
 from ...checkpoint.config import Wav2Vec2Config as Wav2Vec2Shape
 from ...checkpoint.layout import wav2vec2_weights
 from ...errors import CheckpointError
+from ..codec import CHUNK_FRAMES
 from .weights import fingerprint, load_tensors
 
 # Masking is for training only; without it the model has no mask vector, which some exports lack.
 OVERRIDES = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}
-CHUNK_FRAMES = 500  # frames of the convolutional front end computed at a time, 10 s
-NORMALIZE_EPS = 1e-7
 STANDS_FOR = "stands_for"  # in config.json: fingerprint of the encoder whose features a distilled one gives
 
 
@@ -44,7 +42,7 @@ class Wav2Vec2Features(nn.Module):
         self.hidden_size = int(settings.hidden_size)
         self.model = Wav2Vec2Model(settings)
         self._unparametrize()
-        self.stride, self.width = _frame_geometry(settings.conv_kernel, settings.conv_stride)
+        self.stride, self.width = frame_geometry(settings.conv_kernel, settings.conv_stride)
         # With group norm instead, the first layer sees the whole clip.
         self.chunkable = settings.feat_extract_norm == "layer"
 
@@ -132,19 +130,3 @@ class Wav2Vec2Features(nn.Module):
             padding=cast(int, old.padding[0]),
             groups=old.groups,
         )
-
-
-def normalize(audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """(N,) samples at zero mean and unit variance."""
-    centred = audio - audio.mean()
-    scaled: npt.NDArray[np.float32] = (centred / np.sqrt(audio.var() + NORMALIZE_EPS)).astype(np.float32)
-    return scaled
-
-
-def _frame_geometry(kernels: Sequence[int], strides: Sequence[int]) -> tuple[int, int]:
-    """Samples from frame to frame, and samples that one frame sees."""
-    stride, width = 1, 1
-    for kernel, step in zip(kernels, strides, strict=True):
-        width += (kernel - 1) * stride
-        stride *= step
-    return stride, width

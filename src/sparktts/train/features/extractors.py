@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from ...audio.samples import Samples
 from ...checkpoint.layout import CODEC_DIR, Checkpoint
-from ...engine.torch.wav2vec2 import NORMALIZE_EPS, Wav2Vec2Features
+from ...engine.codec import NORMALIZE_EPS
+from ...engine.torch.wav2vec2 import Wav2Vec2Features
 from .whisper import WhisperFeatures
 
 HOP = 320  # samples per frame at 16 kHz

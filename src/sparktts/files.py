@@ -58,6 +58,22 @@ def new_directory(target: Path, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def link_tree(source: Path, target: Path) -> None:
+    """A file, or a folder with all that is in it, under a new name; what is there already stays. Raises OSError.
+
+    Hard links where the file system has them: weights of gigabytes are not copied.
+    """
+    if source.is_dir():
+        target.mkdir(exist_ok=True)
+        for path in source.iterdir():
+            link_tree(path, target / path.name)
+    elif not target.exists():
+        try:
+            os.link(source.resolve(), target)
+        except OSError:
+            shutil.copyfile(source, target)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ pytest.importorskip("pyarrow")
 from sparktts.audio.mel import MelSpectrogram  # noqa: E402
 from sparktts.audio.samples import Samples  # noqa: E402
 from sparktts.checkpoint.aligner import AlignerConfig  # noqa: E402
-from sparktts.checkpoint.layout import Checkpoint  # noqa: E402
+from sparktts.checkpoint.layout import Checkpoint, check  # noqa: E402
 from sparktts.engine.torch.aligner import Aligner, AlignerNetwork  # noqa: E402
 from sparktts.engine.torch.codec import TorchCodec  # noqa: E402
 from sparktts.errors import CheckpointError, OptionError  # noqa: E402
@@ -292,6 +293,23 @@ def test_the_decoder_stage_leaves_tokens_and_their_networks_untouched(make: Make
         assert all(np.array_equal(expected[name], found[name]) for name in expected), part
     changed = after.bicodec_tensors("prenet")
     assert any(not np.array_equal(values, changed[name]) for name, values in before.bicodec_tensors("prenet").items())
+
+
+@pytest.mark.parametrize("stage", ["decoder", "all"])
+def test_a_language_model_comes_along_where_its_tokens_stay(
+    make: Make, mini: Path, tmp_path: Path, stage: str
+) -> None:
+    make("vocos", "base", run={"steps": 1}).fit()
+    base = export(tmp_path / "base", tmp_path / "base-model")
+    shutil.copytree(mini / "LLM", base / "LLM")
+    make("vocos", "tuned", stage=stage, init_from=str(base), model={}, run={"steps": 1}).fit()
+    target = export(tmp_path / "tuned", tmp_path / "tuned-model")
+    assert check(target).ok is (stage == "decoder")
+    if stage == "decoder":
+        weights = "LLM/model.safetensors"
+        assert (target / weights).read_bytes() == (mini / weights).read_bytes()
+    else:
+        assert not (target / "LLM").exists()
 
 
 def test_fine_tuning_starts_from_the_checkpoint(make: Make, mini: Path) -> None:

@@ -40,6 +40,7 @@ def is_installed(folder: Path) -> bool:
 
 def install(folder: Path) -> None:
     """Downloads the teacher, about 150 MB, if it is not there. Raises OptionError."""
+    folder = folder.absolute()  # the installers run elsewhere
     if is_installed(folder):
         return
     folder.parent.mkdir(parents=True, exist_ok=True)

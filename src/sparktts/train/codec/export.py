@@ -13,7 +13,7 @@ from torch import Tensor
 from ...audio.mel import MelSpectrogram
 from ...checkpoint.layout import CODEC_DIR, Checkpoint
 from ...errors import CheckpointError, OptionError
-from ...files import replacing, write_atomically
+from ...files import link_tree, replacing, write_atomically
 from ..features.extractors import is_checkpoint
 from ..options import read_options
 from ..run import load_checkpoint
@@ -28,7 +28,8 @@ def export(run: Path, target: Path, which: str = "newest", dtype: Dtype = "fp32"
     """Writes BiCodec/, the feature model and config.yaml into `target`, a new or an existing checkpoint.
 
     run: directory of a run; which: `newest`, `best` or a step; dtype: of the matrices, `fp16` for half the size. What
-    else is in `target` stays as it is, a language model among it. Returns target. Raises CheckpointError, OptionError.
+    else is in `target` stays as it is, a language model among it. Where the tokens are those of init_from, everything
+    else comes from there. Returns target. Raises CheckpointError, OptionError.
     """
     from safetensors.torch import save
 
@@ -51,6 +52,8 @@ def export(run: Path, target: Path, which: str = "newest", dtype: Dtype = "fp32"
         section = yaml.safe_dump({"audio_tokenizer": codec_section(options)}, sort_keys=False)
         write_atomically(target / CODEC_DIR / "config.yaml", section.encode())
         _write_top(options, config.mel.sample_rate, config.hop, target)
+        if options.stage == "decoder" and options.init_from is not None:
+            _take_the_rest(options.init_from, target)
     except OSError as error:
         raise OptionError(f"{target} cannot be written: {error.strerror or error}.") from None
     Checkpoint.open_codec(target)
@@ -96,6 +99,13 @@ def _write_top(options: CodecTraining, sample_rate: int, hop: int, target: Path)
     write_atomically(target / "config.yaml", yaml.safe_dump(content, sort_keys=False).encode())
     if model is not None:
         _copy_model(model.directory, target / model.directory.name)
+
+
+def _take_the_rest(source: Path, target: Path) -> None:
+    """What reads and writes the same tokens, and is not in `target`: language model, aligner, features, voices."""
+    for path in sorted(source.iterdir()):
+        if path.name[0] != "." and not (target / path.name).exists():
+            link_tree(path, target / path.name)
 
 
 class _FeatureModel(NamedTuple):

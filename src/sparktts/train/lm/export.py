@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from ...checkpoint.stored import Array, to_bfloat16_bits
 from ...checkpoint.tensors import TensorPlan, write_safetensors
 from ...engine.torch.qwen2 import Qwen2, fused_rows
 from ...errors import OptionError
-from ...files import new_directory
+from ...files import link_tree, new_directory
 from ..run import load_checkpoint
 from .adapters import Trained, adapt, merged_weights
 from .options import LanguageModelOptions
@@ -115,7 +114,7 @@ def _write_surroundings(options: LanguageModelOptions, codec: Path, target: Path
     """All but the weights of the language model: the codec's files, the options, configuration and tokenizer."""
     for path in sorted(codec.iterdir()):
         if path.name not in (LM_DIR, "config.yaml", "README.md") and path.name[0] != ".":
-            _take(path, target / path.name)
+            link_tree(path, target / path.name)
     _write_options(options, codec, target)
     files = options.run.out / LM_DIR
     (target / LM_DIR).mkdir()
@@ -135,16 +134,3 @@ def _write_options(options: LanguageModelOptions, codec: Path, target: Path) -> 
             values[name] = value
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     (target / "config.yaml").write_text(text, encoding="utf-8")
-
-
-def _take(source: Path, target: Path) -> None:
-    """Hard links where the file system has them: weights of gigabytes are not copied for every sample."""
-    if source.is_dir():
-        target.mkdir()
-        for path in source.iterdir():
-            _take(path, target / path.name)
-        return
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,13 +62,13 @@ class Rivals:
             SamplingOptions(),
             7,
             ReadingOptions(**{"takes": 3, **options}),  # type: ignore[arg-type]
-            misread=self.misread,
+            fault=self.fault,
         )
         self.liked = liked
 
-    def misread(self, utterance: Utterance, semantic: Sequence[int]) -> float:
-        self.heard.append(len(semantic))
-        return abs(len(semantic) - self.liked)
+    def fault(self, spoken: Spoken) -> float:
+        self.heard.append(len(spoken.semantic))
+        return abs(len(spoken.semantic) - self.liked)
 
     def read(self, text: str) -> list[Spoken]:
         return list(self.reader.read(prepare(text).utterances))

@@ -311,9 +311,10 @@ def test_a_waiting_sequence_is_left_alone_and_goes_on_as_if_it_had_not_waited(
 
 @dataclass
 class AskingModel(ScriptedModel):
-    """A scripted model that also asks for words: each word gets `pace` tokens, or what its bounds want."""
+    """A scripted model that also asks for words: each word of the n-th sequence gets `paces[n]` tokens (repeating), or
+    what its bounds want."""
 
-    pace: int = 8
+    paces: tuple[int, ...] = (8,)
 
     def step(self) -> dict[object, int]:  # type: ignore[override]
         chosen: dict[object, int] = {}
@@ -322,7 +323,7 @@ class AskingModel(ScriptedModel):
             ends = [token for token in legal.ids if not self._is_semantic(int(token))]
             if self.semantic_first not in legal and len(ends) > 1:
                 token = int(legal.ids[0])
-            elif ends and (len(spoken) >= self.pace or self.semantic_first not in legal):
+            elif ends and (len(spoken) >= self.paces[number % len(self.paces)] or self.semantic_first not in legal):
                 token = int(ends[0])
                 spoken.clear()
             else:
@@ -464,6 +465,42 @@ def test_the_recogniser_of_a_model_chooses_among_takes(asking: Make) -> None:
     with tts.stream("My good friend.", voice=voice, seed=1, reading=ReadingOptions(takes=3)) as stream:
         assert len(list(stream)) > 0
     assert len(model.prompts) - before == 4  # a stream says it once
+
+
+class Impartial:
+    """A recogniser that hears everything equally well."""
+
+    def error_rate(self, audio: Samples, words: Sequence[str]) -> float:
+        return 0.1
+
+
+@pytest.mark.parametrize(("speed", "kept"), [(2.0, 24), (4.5, 12), (9.0, 6)])
+def test_of_takes_that_are_read_equally_well_the_one_at_the_asked_pace_is_kept(
+    asking: Make, speed: float, kept: int
+) -> None:
+    tts, model = asking("text")
+    model.paces = (12, 24, 6)
+    tts.engine.__dict__["aligner"] = Impartial()
+    text = "Now they all know where we go then."
+    three = ReadingOptions(takes=3)
+
+    def tokens_a_word(voice: Voice | None, style: Style) -> int:
+        audio = tts.say(text, voice=voice, style=style, seed=1, reading=three)
+        return round(audio.duration * tts.sample_rate / tts.engine.codec.hop / len(text.split()))
+
+    assert tokens_a_word(voice_of(tts), Style(speed=speed)) == kept
+    assert tokens_a_word(None, Style(gender="male", speed=speed)) == kept
+    assert tokens_a_word(voice_of(tts), Style()) == 6  # nothing tells them apart: the first that ended
+
+
+def test_the_first_utterance_of_a_created_voice_is_chosen_with_its_voice(asking: Make) -> None:
+    tts, model = asking("text")
+    tts.engine.__dict__["aligner"] = Impartial()
+    audio = tts.say("My good friend.", style=Style(gender="female"), seed=1, reading=ReadingOptions(takes=3))
+    assert len(model.prompts) == 3
+    assert audio.voice is not None
+    assert audio.report is not None
+    assert audio.voice.provenance.seed == audio.report.utterances[0].seed
 
 
 @pytest.mark.parametrize(

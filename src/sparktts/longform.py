@@ -34,7 +34,7 @@ class ReadingOptions:
     batch_size: utterances that run at once. 1 repeats exactly for a seed; more is faster, but sums in a batch may
     differ in the last bits, and then so may the speech. takes: times that each utterance is said, side by side, for the
     model's recogniser to choose the one that it understands best; None: as many as the model was tuned for (`takes` in
-    its config.yaml), else 1. Streams, and the utterance that creates a voice, are said once. Raises OptionError.
+    its config.yaml), else 1. Streams say everything once. Raises OptionError.
     """
 
     checks: bool = True
@@ -191,8 +191,8 @@ class Reader:
     prompts: makes the prompt of an utterance; expected: seconds that it should take; extend: gives the prompt of a
     growing utterance (prompt, utterance, words to skip, whether that is all) the words it does not have yet;
     kept: how many tokens of the utterance whose turn it is cannot be taken back. When it has answered, that number
-    must not change until the next `Spoken` or `TakenBack`. misread: how badly an utterance is said by semantic codes;
-    only with it there are several takes, and then nothing is Heard.
+    must not change until the next `Spoken` or `TakenBack`. fault: how badly an utterance is said, 0: perfectly; only
+    with it there are several takes, and then nothing is Heard.
     """
 
     def __init__(
@@ -207,10 +207,10 @@ class Reader:
         expected: Callable[[Utterance], float] = lambda utterance: utterance.seconds,
         extend: Extend = lambda prompt, utterance, skip, closed: None,
         kept: Callable[[], int] = lambda: 0,
-        misread: Callable[[Utterance, Sequence[int]], float] | None = None,
+        fault: Callable[[Spoken], float] | None = None,
     ) -> None:
-        self._misread = misread
-        self._count = (options.takes or 1) if misread else 1  # takes of an utterance
+        self._fault = fault
+        self._count = (options.takes or 1) if fault else 1  # takes of an utterance
         self._model, self._prompts, self._options = model, prompts, options
         self._families = semantic, speaker
         self._sampling, self._seed = sampling, seed
@@ -358,12 +358,12 @@ class Reader:
         return False
 
     def _best(self, ended: Sequence[_Outcome]) -> _Outcome:
-        """Of the takes of one utterance the one to go on with: of those that went well, the one that is best said."""
+        """Of the takes of one utterance the one to go on with: of those that went well, that with the least fault."""
         good = [one for one in ended if one[1] is None]
-        if self._misread is None or len(good) < 2:
+        if self._fault is None or len(good) < 2:
             return good[0] if good else ended[-1]
-        misread = self._misread
-        return min(good, key=lambda one: misread(one[0].task.utterance, one[0].semantic))
+        fault = self._fault
+        return min(good, key=lambda one: fault(self._spoken(*one)))
 
     def _problem(self, take: _Take) -> Problem | None:
         if take.prompt.grammar.done:

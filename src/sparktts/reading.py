@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .pipeline import Progress, SparkTTS
 
 DEFAULT_STYLE = Style(gender="female")
+PACE_WEIGHT = 1.0  # of a take's pace, beside what of it is misheard; measured: docs/ember.md
 SOUNDS_KEPT = MAX_TAKES  # of all takes of one utterance
 _FOLLOWS = {"again": " and said again", "rest": ", and the rest of it said next", "nothing": ""}
 
@@ -80,7 +81,7 @@ class Reading:
         self.before = self._before(voice)
         self.first: Utterance | None = None
         self._factor: float | None = None
-        self._sounds: dict[tuple[int, ...], Samples] = {}
+        self._sounds: dict[tuple[tuple[int, ...], tuple[int, ...]], Samples] = {}
         if self.creating and self.style.gender is None:
             raise OptionError("Creating a voice needs a gender, female or male; or give a voice to speak with.")
 
@@ -118,7 +119,7 @@ class Reading:
         first, together = 0, replace(self.options, takes=takes)
         if self.creating:
             # The voice comes out of the first utterance, so that one is said alone; the others may run together.
-            first, alone = 1, replace(self.options, batch_size=1, takes=1)
+            first, alone = 1, replace(together, batch_size=1)
             for event in self._reader(alone, kept).events(_OnlyFirst(self.source)):
                 if isinstance(event, Spoken) and self.voice is None:
                     self.voice = self._created(event)
@@ -139,16 +140,22 @@ class Reading:
             self._expected,
             self._extend,
             kept,
-            None if options.takes == 1 else self._misread,
+            None if options.takes == 1 else self._fault,
         )
 
-    def _misread(self, utterance: Utterance, semantic: Sequence[int]) -> float:
-        """Share of the phonemes of an utterance that the model's recogniser hears otherwise."""
+    def _fault(self, spoken: Spoken) -> float:
+        """How badly an utterance is said: the share of its phonemes that the model's recogniser hears otherwise, and
+        how far its pace is from the one that was asked for."""
         assert self.tts.engine.aligner is not None
-        samples = normalize_volume(self._sound(tuple(semantic)))
+        utterance = spoken.utterance
+        samples = normalize_volume(self._sound(spoken))
         words = self.frontend.words(utterance.text, utterance.language)
         with self.tts.encoding:
-            return self.tts.engine.aligner.error_rate(samples, words)
+            misread = self.tts.engine.aligner.error_rate(samples, words)
+        if self.style.speed is None:
+            return misread
+        pace = len(samples) / self.tts.sample_rate / self._expected(utterance)
+        return misread + PACE_WEIGHT * abs(float(np.log(pace)))
 
     def _prompt(self, utterance: Utterance, *, skip: int = 0, closed: bool = True) -> Prompt:
         voice, controls, language = self.voice, self._controls(utterance), utterance.language
@@ -220,18 +227,23 @@ class Reading:
         return Voice(spoken.speaker, codec, provenance, gender=self.style.gender)
 
     def _piece(self, spoken: Spoken) -> Samples:
-        return self._sound(spoken.semantic) if spoken.semantic else np.zeros(0, dtype=np.float32)
+        return self._sound(spoken) if spoken.semantic else np.zeros(0, dtype=np.float32)
 
-    def _sound(self, semantic: tuple[int, ...]) -> Samples:
-        """What codes sound like; of the last few, which a choice has listened to, without decoding again."""
-        assert self.voice is not None
-        if semantic not in self._sounds:
+    def _sound(self, spoken: Spoken) -> Samples:
+        """What an utterance sounds like; of the last few, which a choice has listened to, without decoding again."""
+        if spoken.speaker:
+            speaker = spoken.speaker
+        else:
+            assert self.voice is not None
+            speaker = self.voice.speaker
+        codes = (spoken.semantic, speaker)
+        if codes not in self._sounds:
             with self.tts.decoding:
-                decoded = decode_in_windows(self.tts.engine.codec, np.array(semantic), np.array(self.voice.speaker))
-            self._sounds[semantic] = decoded
+                decoded = decode_in_windows(self.tts.engine.codec, np.array(spoken.semantic), np.array(speaker))
+            self._sounds[codes] = decoded
             if len(self._sounds) > SOUNDS_KEPT:
                 del self._sounds[next(iter(self._sounds))]
-        return self._sounds[semantic]
+        return self._sounds[codes]
 
     def report_of(self, spoken: Spoken) -> UtteranceReport:
         """The record of an utterance; what a listener should know of it goes into the notes."""

@@ -296,9 +296,7 @@ def test_the_decoder_stage_leaves_tokens_and_their_networks_untouched(make: Make
 
 
 @pytest.mark.parametrize("stage", ["decoder", "all"])
-def test_a_language_model_comes_along_where_its_tokens_stay(
-    make: Make, mini: Path, tmp_path: Path, stage: str
-) -> None:
+def test_a_language_model_comes_along_where_its_tokens_stay(make: Make, mini: Path, tmp_path: Path, stage: str) -> None:
     make("vocos", "base", run={"steps": 1}).fit()
     base = export(tmp_path / "base", tmp_path / "base-model")
     shutil.copytree(mini / "LLM", base / "LLM")

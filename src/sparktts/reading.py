@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .audio.loudness import normalize_volume
+from .audio.pitch import median_pitch
+from .audio.silence import trim_silence
 from .checkpoint.config import MAX_TAKES
 from .errors import OptionError
 from .longform import Event, Growing, Reader, ReadingOptions, Source, Spoken, Utterances
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from .pipeline import Progress, SparkTTS
 
 DEFAULT_STYLE = Style(gender="female")
-PACE_WEIGHT = 1.0  # of a take's pace, beside what of it is misheard; measured: docs/ember.md
+STYLE_WEIGHT = 2.5  # of a take's pace and pitch, beside what of it is misheard; measured: docs/ember.md
 SOUNDS_KEPT = MAX_TAKES  # of all takes of one utterance
 _FOLLOWS = {"again": " and said again", "rest": ", and the rest of it said next", "nothing": ""}
 
@@ -119,12 +122,16 @@ class Reading:
         first, together = 0, replace(self.options, takes=takes)
         if self.creating:
             # The voice comes out of the first utterance, so that one is said alone; the others may run together.
-            first, alone = 1, replace(together, batch_size=1)
+            first, alone = 1, replace(together, batch_size=1, takes=self._voices_tried(takes))
             for event in self._reader(alone, kept).events(_OnlyFirst(self.source)):
                 if isinstance(event, Spoken) and self.voice is None:
                     self.voice = self._created(event)
                 yield event
         yield from self._reader(together, kept).events(self.source, first)
+
+    def _voices_tried(self, takes: int) -> int:
+        """A voice is chosen once, and speaks on: unless told how many, twice as many takes of the first utterance."""
+        return takes if takes == 1 or self.options.takes else min(2 * takes, MAX_TAKES)
 
     def _reader(self, options: ReadingOptions, kept: Callable[[], int]) -> Reader:
         tokenizer = self.tts.tokenizer
@@ -145,17 +152,30 @@ class Reading:
 
     def _fault(self, spoken: Spoken) -> float:
         """How badly an utterance is said: the share of its phonemes that the model's recogniser hears otherwise, and
-        how far its pace is from the one that was asked for."""
+        how far pace and pitch are from what was asked for."""
         assert self.tts.engine.aligner is not None
         utterance = spoken.utterance
         samples = normalize_volume(self._sound(spoken))
         words = self.frontend.words(utterance.text, utterance.language)
         with self.tts.encoding:
             misread = self.tts.engine.aligner.error_rate(samples, words)
+        return misread + STYLE_WEIGHT * (self._off_pace(utterance, samples) + self._off_pitch(samples))
+
+    def _off_pace(self, utterance: Utterance, samples: Samples) -> float:
+        """By what factor it is too slow or too fast, as its logarithm; 0 where no pace was asked for."""
         if self.style.speed is None:
-            return misread
-        pace = len(samples) / self.tts.sample_rate / self._expected(utterance)
-        return misread + PACE_WEIGHT * abs(float(np.log(pace)))
+            return 0.0
+        rate = self.tts.sample_rate
+        seconds = max(len(trim_silence(samples, rate)) / rate, 0.1)
+        return abs(math.log(seconds / self._expected(utterance)))
+
+    def _off_pitch(self, samples: Samples) -> float:
+        """The same of a pitch that is outside of what was asked for."""
+        band = self.style.pitch_band(self.voice.gender if self.voice else None)
+        found = None if band is None else median_pitch(samples, self.tts.sample_rate)
+        if band is None or found is None:
+            return 0.0
+        return max(math.log(band[0] / found), math.log(found / band[1]), 0.0)
 
     def _prompt(self, utterance: Utterance, *, skip: int = 0, closed: bool = True) -> Prompt:
         voice, controls, language = self.voice, self._controls(utterance), utterance.language

@@ -69,6 +69,14 @@ class Style:
         index = LEVELS.index(self.speed)
         return (edges[index] + edges[index + 1]) / 2
 
+    def pitch_band(self, gender: Gender | None = None) -> tuple[float, float] | None:
+        """Mean F0 in Hz, lowest and highest, that is what was asked for; None: any. gender: as for `controls`."""
+        if self.pitch is None or isinstance(self.pitch, (int, float)):
+            return None if self.pitch is None else (self.pitch, self.pitch)
+        edges = (*PITCH_RANGE[:1], *map(hertz, PITCH_BOUNDS[self.gender or gender]), *PITCH_RANGE[1:])
+        index = LEVELS.index(self.pitch)
+        return edges[index], edges[index + 1]
+
 
 def describe(controls: Controls, exact: bool) -> str:
     """What the tokens ask for, in words. exact: values are prefilled (creation), not only levels said (cloning)."""

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparktts.audio.join import join
+from sparktts.audio.join import exchange, join, join_timed
 from sparktts.audio.silence import trim_silence
 from sparktts.errors import AudioError
 
@@ -85,3 +85,39 @@ def test_a_silent_piece_vanishes_and_its_pause_stays() -> None:
 def test_wrong_pauses_are_refused(pauses: list[float]) -> None:
     with pytest.raises(AudioError):
         join([speechlike(0.3), speechlike(0.3)], pauses, RATE)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2), st.floats(0.05, 4.0), st.integers(4000, 12000), st.integers(0, 2000))
+def test_an_exchanged_piece_is_as_loud_as_the_others_and_all_else_stays(
+    place: int, level: float, length: int, quiet: int
+) -> None:
+    pieces = [0.2 * speechlike(seconds, 16000) for seconds in (0.5, 0.7, 0.4)]
+    whole, spans = join_timed(pieces, [0.1, 0.2, 0.0], 16000)
+    told = tuple(round(second, 3) for second in spans[place])
+    new = np.concatenate(
+        [silence(quiet / 16000), 0.2 * level * speechlike(length / 16000, 16000), silence(quiet / 16000)]
+    )
+    changed, (begin, end) = exchange(whole, (told[0], told[1]), new.astype(np.float32), 16000)
+    first, last = round(begin * 16000), round(end * 16000)
+    assert np.array_equal(changed[:first], whole[:first])
+    after = whole[round(told[1] * 16000) :]
+    assert np.array_equal(changed[last:], after)
+    piece = changed[first:last]
+    assert piece.size <= new.size
+    assert abs(piece[0]) < 1e-3
+    assert abs(piece[-1]) < 1e-3
+    assert np.abs(np.diff(changed)).max() <= max(np.abs(np.diff(whole)).max(), np.abs(np.diff(piece)).max()) + 1e-6
+    others = np.concatenate([whole[:first], after])
+    if 0.6 <= level <= 1.6:  # farther than the gain may go, it stays apart
+        assert loud(piece) == pytest.approx(loud(others), rel=0.3)
+
+
+def loud(samples: np.ndarray) -> float:
+    """RMS of what is not silence."""
+    return float(np.sqrt(np.mean(np.square(samples[np.abs(samples) > 1e-3]))))
+
+
+def test_a_place_outside_of_the_speech_is_refused() -> None:
+    with pytest.raises(AudioError, match="no piece from 2 to 3 s"):
+        exchange(speechlike(1.0, 16000), (2.0, 3.0), speechlike(0.5, 16000), 16000)

@@ -12,6 +12,7 @@ from .silence import active_frames, frame_size, trim_silence
 
 KEEP = 0.02  # seconds of its own silence that a piece keeps on each side
 FADE = 0.005  # seconds
+ROUNDING = 0.001  # seconds, of the places in a report
 MOST_GAIN = 2.0  # 6 dB up or down: more would be heard as a change of voice
 
 
@@ -45,6 +46,27 @@ def join_timed(
         spans.append((at / sample_rate, (at + piece.size) / sample_rate))
         at += piece.size + silence
     return np.concatenate(parts) if parts else np.zeros(0, np.float32), spans
+
+
+def exchange(
+    whole: Samples, span: tuple[float, float], piece: Samples, sample_rate: int
+) -> tuple[Samples, tuple[float, float]]:
+    """A joined speech with another piece in the place of one of its own, and where that now begins and ends.
+
+    whole: (N,); span: the old piece, in seconds, as exact as a report tells it; piece: (M,), whose outer silence is
+    trimmed and whose level is matched to that of all else. The pauses around it stay. Raises AudioError for a span
+    outside of the speech.
+    """
+    begin, end = (round(second * sample_rate) for second in span)
+    if not 0 <= begin <= end <= whole.size + ROUNDING * sample_rate:
+        raise AudioError(f"There is no piece from {span[0]:g} to {span[1]:g} s in {whole.size / sample_rate:g} s.")
+    rest = np.concatenate([whole[:begin], whole[end:]])
+    trimmed = trim_silence(piece, sample_rate, KEEP)
+    usual = _active_rms(rest, sample_rate) or _active_rms(whole[begin:end], sample_rate)
+    if usual:
+        trimmed = trimmed * np.float32(_gain(trimmed, _active_rms(trimmed, sample_rate), usual))
+    new = _faded(trimmed, sample_rate)
+    return np.concatenate([whole[:begin], new, whole[end:]]), (begin / sample_rate, (begin + new.size) / sample_rate)
 
 
 def _gains(pieces: Sequence[Samples], sample_rate: int) -> list[float]:

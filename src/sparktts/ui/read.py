@@ -10,6 +10,7 @@ import gradio as gr
 import numpy as np
 
 from ..audio.audio import Audio
+from ..audio.join import exchange
 from ..audio.live import LiveEncoder
 from ..audio.samples import Samples
 from ..documents import read_document
@@ -40,10 +41,9 @@ class Book:
     def redone(self, number: int, samples: Samples, again: UtteranceReport) -> Book:
         """The same with another reading of one sentence; all that follows moves."""
         old = self.utterances[number]
-        begin, end = round(old.start * self.rate), round(old.end * self.rate)
-        whole = np.concatenate([self.samples[:begin], samples, self.samples[end:]])
-        shift = (len(samples) - (end - begin)) / self.rate
-        new = again.placed(old.start, old.start + len(samples) / self.rate)
+        whole, (begin, end) = exchange(self.samples, (old.start, old.end), samples, self.rate)
+        shift = (end - begin) - (old.end - old.start)
+        new = replace(again, pause=old.pause).placed(begin, end)
         rest = [one.placed(one.start + shift, one.end + shift) for one in self.utterances[number + 1 :]]
         return replace(self, samples=whole, utterances=[*self.utterances[:number], new, *rest])
 

@@ -35,8 +35,7 @@ def read(mini: Path) -> Read:
         reader = Reader(
             model,
             lambda utterance: builder.clone(utterance.text, range(32)),
-            tokenizer.semantic,
-            tokenizer.speaker,
+            tokenizer,
             SamplingOptions(),
             7,
             ReadingOptions(**options),  # type: ignore[arg-type]
@@ -57,8 +56,7 @@ class Rivals:
         self.reader = Reader(
             self.model,
             lambda utterance: builder.clone(utterance.text, range(32)),
-            tokenizer.semantic,
-            tokenizer.speaker,
+            tokenizer,
             SamplingOptions(),
             7,
             ReadingOptions(**{"takes": 3, **options}),  # type: ignore[arg-type]
@@ -217,8 +215,7 @@ def test_leaving_early_cancels_what_runs(mini: Path) -> None:
     reader = Reader(
         model,
         lambda u: builder.clone(u.text, range(32)),
-        tokenizer.semantic,
-        tokenizer.speaker,
+        tokenizer,
         SamplingOptions(),
         1,
         ReadingOptions(batch_size=3),

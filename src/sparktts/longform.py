@@ -22,7 +22,7 @@ from .prompt import Prompt
 from .sampling import SamplingOptions
 from .text import Utterance, split_utterance
 from .text.split import CLAUSE_PAUSE
-from .tokenizer import TokenFamily
+from .tokenizer import SparkTokenizer
 
 MAX_SPLITS = 2  # times one sentence is halved before giving up
 
@@ -199,8 +199,7 @@ class Reader:
         self,
         model: LanguageModel,
         prompts: Prompts,
-        semantic: TokenFamily,
-        speaker: TokenFamily,
+        tokenizer: SparkTokenizer,
         sampling: SamplingOptions,
         seed: int,
         options: ReadingOptions,
@@ -212,7 +211,7 @@ class Reader:
         self._fault = fault
         self._count = (options.takes or 1) if fault else 1  # takes of an utterance
         self._model, self._prompts, self._options = model, prompts, options
-        self._families = semantic, speaker
+        self._tokenizer = tokenizer
         self._sampling, self._seed = sampling, seed
         self._expected, self._extend, self._kept = expected, extend, kept
         self._source: Source = Utterances(())
@@ -283,7 +282,7 @@ class Reader:
     def _news(self, take: _Take) -> Heard:
         codes = tuple(take.semantic[self._told :])
         self._told += len(codes)
-        return Heard(take.task.utterance, codes, take.prompt.grammar.read(self._families[1]))
+        return Heard(take.task.utterance, codes, take.prompt.grammar.read(self._tokenizer.speaker))
 
     def _start(self) -> None:
         while len({take.task.order for take in self._takes.values()}) < self._options.batch_size:
@@ -332,14 +331,15 @@ class Reader:
     def _observe(self, handle: Handle, token: int, finished: dict[tuple[int, ...], Spoken]) -> bool:
         """Takes one id. True if what was heard of the utterance is taken back."""
         take = self._takes[handle]
-        low, high = self._families[0].span
+        low, high = self._tokenizer.semantic.span
         if low <= token < high:
             take.semantic.append(token - low)
-        problem = self._problem(take)
-        if problem is None and not take.prompt.grammar.done:
+        done = token == self._tokenizer.stop  # the grammar may be ahead of what the model hands out
+        problem = self._problem(take, done)
+        if problem is None and not done:
             return False
         told = self._told if take is self._on_turn() else 0
-        if not take.prompt.grammar.done:
+        if not done:
             self._model.cancel(handle)
         del self._takes[handle]
         ended = self._outcomes.setdefault(take.task.order, [])
@@ -365,15 +365,15 @@ class Reader:
         fault = self._fault
         return min(good, key=lambda one: fault(self._spoken(*one)))
 
-    def _problem(self, take: _Take) -> Problem | None:
-        if take.prompt.grammar.done:
+    def _problem(self, take: _Take, done: bool) -> Problem | None:
+        if done:
             return take.guard.when_done(take.semantic)
         problem = take.guard.while_speaking(take.semantic)
         return problem if self._options.checks or problem is Problem.OVERLONG else None
 
     def _spoken(self, take: _Take, problem: Problem | None) -> Spoken:
         problems = take.task.problems if problem is None else (*take.task.problems, problem)
-        speaker = take.prompt.grammar.read(self._families[1])
+        speaker = take.prompt.grammar.read(self._tokenizer.speaker)
         return Spoken(take.task.utterance, tuple(take.semantic), speaker, take.seed, take.task.attempt, problems)
 
     def _try_again(self, task: _Task, problem: Problem) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .bundled import default_model
-from .engine.shared import SharedModel
+from .engine.shared import Lanes
 from .errors import InvalidTokens, OptionError, VoiceError
 from .frontend import Frontend
 from .library import VoiceLibrary
@@ -58,7 +58,7 @@ class SparkTTS:
         self.encoding = threading.RLock()  # held while one of the codec's encoders runs
         self.decoding = Turns(engine.decoders)  # for each decode: a stream decodes in a thread of its own
         self.has_decoded = False  # whether the decoder's weights have been read
-        self.shared = None if concurrency == 1 else SharedModel(lambda: engine.language_model)
+        self.shared = None if concurrency == 1 else Lanes(engine.language_models)
 
     @classmethod
     def from_pretrained(
@@ -98,7 +98,7 @@ class SparkTTS:
         return Frontend.of(self.checkpoint.options)
 
     def language_model(self) -> LanguageModel:
-        """The model for one call: where several run at once, a seat at the one that they share."""
+        """The model for one call: where several run at once, a seat at one that they share."""
         return self.engine.language_model if self.shared is None else self.shared.seat()
 
     @property

@@ -134,13 +134,11 @@ class Reading:
         return takes if takes == 1 or self.options.takes else min(2 * takes, MAX_TAKES)
 
     def _reader(self, options: ReadingOptions, kept: Callable[[], int]) -> Reader:
-        tokenizer = self.tts.tokenizer
         assert self.sampling.seed is not None
         return Reader(
             self.tts.language_model(),
             self._prompt,
-            tokenizer.semantic,
-            tokenizer.speaker,
+            self.tts.tokenizer,
             self.sampling,
             self.sampling.seed,
             options,

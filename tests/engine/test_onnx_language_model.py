@@ -37,7 +37,7 @@ def exported(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 @pytest.fixture(scope="module")
 def model(mini: Path, exported: tuple[Path, PartReport]) -> OnnxLanguageModel:
     folder, report = exported
-    return OnnxLanguageModel(Checkpoint.open(mini).lm, Draft(folder, [report]), threads=1)
+    return OnnxLanguageModel.open(Checkpoint.open(mini).lm, Draft(folder, [report]), threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +260,7 @@ def test_words_that_arrive_while_they_are_spoken_give_the_same_ids(
 
 def test_the_cache_grows_under_running_sequences(mini: Path, exported: tuple[Path, PartReport]) -> None:
     folder, report = exported
-    fresh = OnnxLanguageModel(Checkpoint.open(mini).lm, Draft(folder, [report]), threads=1)
+    fresh = OnnxLanguageModel.open(Checkpoint.open(mini).lm, Draft(folder, [report]), threads=1)
     random = np.random.default_rng(4)
     prompts = [random.integers(0, fresh.config.vocab_size, length).tolist() for length in (500, 40, 700, 9)]
     grammars = [Anything(fresh.config.vocab_size, 30) for _ in prompts]
@@ -335,7 +335,7 @@ def test_what_is_not_scored_is_refused_with_the_way_out(
     folder, report = exported
     heads = {name: ids for name, ids in report.settings["heads"].items() if name != "head_full"}
     partial = PartReport(report.name, "fp32", report.files, 0.0, settings={**report.settings, "heads": heads})
-    model = OnnxLanguageModel(Checkpoint.open(mini).lm, Draft(folder, [partial]), threads=1)
+    model = OnnxLanguageModel.open(Checkpoint.open(mini).lm, Draft(folder, [partial]), threads=1)
     with pytest.raises(GenerationError, match="full-head"):
         model.logits([1, 2, 3])
     handle = model.add([1, 2, 3], GREEDY, Anything(model.config.vocab_size, 1))
@@ -349,7 +349,7 @@ def test_what_is_not_scored_is_refused_with_the_way_out(
 
 def test_speech_needs_no_other_head_than_its_own(mini: Path, exported: tuple[Path, PartReport]) -> None:
     folder, report = exported
-    model = OnnxLanguageModel(Checkpoint.open(mini).lm, Draft(folder, [report]), threads=1)
+    model = OnnxLanguageModel.open(Checkpoint.open(mini).lm, Draft(folder, [report]), threads=1)
     builder = PromptBuilder(SparkTokenizer.from_file(mini / "LLM" / "tokenizer.json"))
     for prompt in (builder.clone("hi", range(32)), builder.clone_on_demand(["a", "b", "c"], range(32))):
         handle = model.add(prompt.ids, SamplingOptions(seed=1), prompt.grammar)
@@ -364,7 +364,7 @@ def test_rounded_weights_stay_close(
     mini: Path, tmp_path: Path, model: OnnxLanguageModel, golden: Golden, weights: str, closeness: float
 ) -> None:
     report = export_language_model(Checkpoint.open(mini), tmp_path, weights, True, lambda _: None)
-    rounded = OnnxLanguageModel(model.config, Draft(tmp_path, [report]), threads=1)
+    rounded = OnnxLanguageModel.open(model.config, Draft(tmp_path, [report]), threads=1)
     prompts = [golden[f"prompt.{name}.ids"][0].tolist() for name in names(golden)]
     # Over all positions: how the roundings of a single one fall out depends on the processor.
     pairs = [pair for ids in prompts for pair in zip(rounded.logits(ids), model.logits(ids), strict=True)]
@@ -385,7 +385,7 @@ class Files:
     def file(self, name): return Path({str(folder)!r}) / name
     def has(self, name): return self.file(name).is_file()
     def section(self, name): return Section("manifest", {dict(report.settings)!r})
-model = OnnxLanguageModel(LanguageModelConfig.read(Path({str(mini)!r}) / "LLM" / "config.json"), Files())
+model = OnnxLanguageModel.open(LanguageModelConfig.read(Path({str(mini)!r}) / "LLM" / "config.json"), Files())
 assert model.logits([1, 2, 3]).shape == (3, model.config.vocab_size)
 heavy = {{"torch", "onnx", "transformers"}} & set(sys.modules)
 assert not heavy, heavy

@@ -46,7 +46,7 @@ def export(source: Path, target: Path, weights: str, full_head: bool = True) -> 
 
 
 def opened(source: Path, target: Path, report: PartReport) -> OnnxLanguageModel:
-    return OnnxLanguageModel(Checkpoint.open(source).lm, Draft(target / "onnx", [report]), threads=1)
+    return OnnxLanguageModel.open(Checkpoint.open(source).lm, Draft(target / "onnx", [report]), threads=1)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_rounded_weights_come_back_as_the_graphs_use_them(
     again = export_language_model(Checkpoint.open(back), tmp_path / "again", "fp32", True, lambda _: None)
     ids = np.random.default_rng(2).integers(0, checkpoint.lm.vocab_size, 50).tolist()
     rounded = opened(mini, tmp_path / "out", report).logits(ids)
-    same = OnnxLanguageModel(checkpoint.lm, Draft(tmp_path / "again", [again]), threads=1).logits(ids)
+    same = OnnxLanguageModel.open(checkpoint.lm, Draft(tmp_path / "again", [again]), threads=1).logits(ids)
     # What is left is the rounding of activations alone.
     assert np.corrcoef(rounded.ravel(), same.ravel())[0, 1] > 0.999
 

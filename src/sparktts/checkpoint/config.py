@@ -577,6 +577,12 @@ class LanguageModelConfig:
     tie_word_embeddings: bool
     eos_token_id: int | None
 
+    @property
+    def layer_values(self) -> int:
+        """Numbers in the matrices of all layers, which a step reads."""
+        heads = 2 * self.num_attention_heads + 2 * self.num_key_value_heads
+        return self.num_hidden_layers * self.hidden_size * (heads * self.head_dim + 3 * self.intermediate_size)
+
     @classmethod
     def read(cls, path: Path) -> LanguageModelConfig:
         """Reads config.json. Raises CheckpointError naming file and key."""

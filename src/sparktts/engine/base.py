@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NewType, Protocol, runtime_checkable
 
 import numpy as np
@@ -122,7 +123,8 @@ class Engine:
     """A codec and a language model on one device; each is loaded on first use, so codec tools load one only.
 
     aligner: loads the word recogniser of a checkpoint that has one; cloning with a transcript needs it where the
-    language model asks for its words. decoders: threads that may decode at once.
+    language model asks for its words. decoders: threads that may decode at once. lanes: language models that may step
+    at once where several calls run; beside: gives another one with the weights of a first.
     """
 
     def __init__(
@@ -134,8 +136,11 @@ class Engine:
         language_model: Callable[[], LanguageModel],
         aligner: Callable[[], ClipAligner] | None = None,
         decoders: int = 1,
+        lanes: int = 1,
+        beside: Callable[[LanguageModel], LanguageModel] | None = None,
     ) -> None:
         self.name, self.device, self.dtype, self.decoders = name, device, dtype, decoders
+        self._lanes, self._beside, self._loading = lanes, beside, threading.Lock()
         self._load_codec, self._load_language_model, self._load_aligner = codec, language_model, aligner
 
     @cached_property
@@ -147,6 +152,16 @@ class Engine:
     def language_model(self) -> LanguageModel:
         """The language model. Raises CheckpointError when its weights are bad."""
         return self._load_language_model()
+
+    @property
+    def language_models(self) -> list[Callable[[], LanguageModel]]:
+        """What gives each of those that may step at once: the language model, and others beside it."""
+        beside = self._beside
+        return [self._first, *(cache(lambda: beside(self._first())) for _ in range(self._lanes - 1) if beside)]
+
+    def _first(self) -> LanguageModel:
+        with self._loading:  # by one thread
+            return self.language_model
 
     @cached_property
     def aligner(self) -> ClipAligner | None:

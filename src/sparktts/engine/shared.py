@@ -1,9 +1,10 @@
-"""One language model for several threads: their sequences run in the same steps, and come and go as they like."""
+"""Language models for several threads: their sequences run in the same steps, and come and go as they like."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -12,12 +13,41 @@ from ..sampling import SamplingOptions
 from .base import Grammar, Handle, IdSet, LanguageModel, Samples
 
 GRACE = 0.004  # seconds for which a step waits for readers that are about to ask for it as well
+# Steps in a row where several ask: waking their threads costs as much as a step of a small model.
+BURST = 4
+
+
+class Lanes:
+    """Language models with the same weights that step at the same time, each for its share of the threads.
+
+    A small model gains little from larger batches and from several cores for a step: then it is faster to have more.
+    """
+
+    def __init__(self, loads: Sequence[Callable[[], LanguageModel]]) -> None:
+        """loads: gives each of them when it is first needed."""
+        self._lanes = [SharedModel(load) for load in loads]
+
+    def seat(self) -> Seat:
+        """A language model for one thread: where the fewest sequences run, and the fewest seats were given."""
+        lane = min(self._lanes, key=lambda lane: (lane.running, lane.seats))
+        return lane.seat()
+
+    @property
+    def steps(self) -> int:
+        """Counted since the beginning."""
+        return sum(lane.steps for lane in self._lanes)
+
+    @property
+    def tokens(self) -> int:
+        """Counted since the beginning."""
+        return sum(lane.tokens for lane in self._lanes)
 
 
 class SharedModel:
     """Hands out seats. Whoever asks for a step takes it for all who ask at that time; the others get their part of it.
 
-    The model is touched by one thread at a time. steps, tokens: counted since the beginning.
+    Where several ask, it is some steps at once: each seat then has its ids one by one, and asks again after the last.
+    The model is touched by one thread at a time. steps, tokens, seats: counted since the beginning; running: sequences.
     """
 
     def __init__(self, load: Callable[[], LanguageModel]) -> None:
@@ -26,22 +56,24 @@ class SharedModel:
         self._changed = threading.Condition()
         self._asking: list[Seat] = []
         self._expected: set[Seat] = set()  # had a part in the last step and are not back yet
-        self.steps = self.tokens = 0
+        self.steps = self.tokens = self.seats = self.running = 0
 
     def seat(self) -> Seat:
         """A language model for one thread."""
+        self.seats += 1
         return Seat(self)
 
     def add(self, seat: Seat, prompt: Sequence[int], sampling: SamplingOptions, grammar: Grammar) -> Handle:
         with self._changed:
             handle = self._load().add(prompt, sampling, _Gated(grammar, seat))
             seat.grammars[handle] = grammar
+            self.running += 1
             return handle
 
     def cancel(self, seat: Seat, handle: Handle) -> None:
         with self._changed:
             self._load().cancel(handle)
-            seat.grammars.pop(handle, None)
+            self.running -= seat.forget(handle)
             if not seat.grammars:
                 self._expected.discard(seat)
                 self._changed.notify_all()
@@ -50,79 +82,81 @@ class SharedModel:
         with self._changed:
             return self._load().logits(ids)
 
-    def step(self, seat: Seat) -> dict[Handle, int]:
+    def step(self, seat: Seat) -> None:
+        """Gives a seat something that it has not said, or a failure."""
         with self._changed:
-            seat.outcome = None
             self._asking.append(seat)
             self._expected.discard(seat)  # the last one who is expected wakes nobody: it takes the step itself
             patience = time.monotonic() + GRACE
-            while seat.outcome is None:
+            while not seat.served:
                 left = patience - time.monotonic()
                 if self._expected and left > 0:
                     self._changed.wait(left)
                 else:
                     self._step_for_all()
-            outcome = seat.outcome
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
 
     def _step_for_all(self) -> None:
-        """One step of every sequence whose thread asks for it."""
+        """Steps of every sequence whose thread asks for them."""
         seats, self._asking = self._asking, []
         self._expected.clear()
         try:
-            self._deal(seats, self._run(seats))
+            self._run(seats, BURST if len(seats) > 1 else 1)
         except GenerationError:
             # One sequence cannot go on, and the model does not tell which: the others must not fail with it.
             for seat in seats:
                 try:
-                    self._deal([seat], self._run([seat]))
+                    self._run([seat], 1)
                 except GenerationError as error:
-                    seat.outcome = error
+                    seat.failure = error
         except BaseException as error:
             for seat in seats:
-                seat.outcome = error
+                seat.failure = error
+        self._expected.update(seat for seat in seats if seat.goes_on)
         self._changed.notify_all()
 
-    def _run(self, seats: Sequence[Seat]) -> dict[Handle, int]:
+    def _run(self, seats: Sequence[Seat], steps: int) -> None:
+        """So many steps, or fewer if all seats wait for words or have ended before."""
         for seat in seats:
             seat.open = True
         try:
-            said = self._load().step()
+            while steps and any(seat.open for seat in seats):
+                said = self._load().step()
+                self.running -= sum(seat.take(said) for seat in seats)
+                self.steps += 1
+                self.tokens += len(said)
+                steps -= 1
         finally:
             for seat in seats:
                 seat.open = False
-        self.steps += 1
-        self.tokens += len(said)
-        return said
-
-    def _deal(self, seats: Sequence[Seat], said: dict[Handle, int]) -> None:
-        """Gives everyone their ids; sequences that are done are forgotten."""
-        for seat in seats:
-            own = {handle: said[handle] for handle in seat.grammars if handle in said}
-            seat.grammars = {handle: grammar for handle, grammar in seat.grammars.items() if not grammar.done}
-            seat.outcome = own
-            if own and seat.grammars:
-                self._expected.add(seat)
 
 
 @dataclass(eq=False)
 class Seat:
-    """A LanguageModel for one thread. open: its sequences may go on, as their thread waits in `step`."""
+    """A LanguageModel for one thread. What it says of a sequence may lag behind the sequence's grammar by some ids.
+
+    open: its sequences may go on, as their thread waits in `step`; ahead: what their steps gave and nobody has asked
+    for yet; failure: what ends them after that.
+    """
 
     shared: SharedModel
     grammars: dict[Handle, Grammar] = field(default_factory=dict)
     open: bool = False
-    outcome: dict[Handle, int] | BaseException | None = None
+    ahead: deque[dict[Handle, int]] = field(default_factory=deque)
+    failure: BaseException | None = None
 
     def add(self, prompt: Sequence[int], sampling: SamplingOptions, grammar: Grammar) -> Handle:
-        """Queues a sequence; its first id comes with the next `step`."""
+        """Queues a sequence; its first id comes with one of the next calls of `step`."""
         return self.shared.add(self, prompt, sampling, grammar)
 
     def step(self) -> dict[Handle, int]:
         """One sampled id for every running sequence of this seat but those that wait."""
-        return self.shared.step(self)
+        if not self.ahead:
+            self.shared.step(self)
+        if self.ahead:
+            return self.ahead.popleft()
+        failure, self.failure = self.failure, None
+        assert failure is not None
+        raise failure
 
     def cancel(self, handle: Handle) -> None:
         """Drops a sequence, running or not."""
@@ -131,6 +165,37 @@ class Seat:
     def logits(self, ids: Sequence[int]) -> Samples:
         """(n, vocabulary) float32 scores after each of the n ids."""
         return self.shared.logits(ids)
+
+    @property
+    def served(self) -> bool:
+        """Whether `step` has something to say."""
+        return bool(self.ahead) or self.failure is not None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it will ask for another step: it did not wait for words, and something still runs."""
+        return self.failure is None and bool(self.grammars) and any(self.ahead)
+
+    def take(self, said: dict[Handle, int]) -> int:
+        """Its part of a step, if it was open. Sequences that are done are forgotten; if none speaks, it closes.
+
+        Returns how many are done.
+        """
+        if not self.open:
+            return 0
+        own = {handle: said[handle] for handle in self.grammars if handle in said}
+        going = {handle: grammar for handle, grammar in self.grammars.items() if not grammar.done}
+        done, self.grammars = len(self.grammars) - len(going), going
+        if own or not self.ahead:
+            self.ahead.append(own)
+        self.open = bool(own)
+        return done
+
+    def forget(self, handle: Handle) -> int:
+        """A sequence that was cancelled, and what it said. Returns how many ran: one, or none that was done before."""
+        for said in [said for said in self.ahead if said.pop(handle, None) is not None and not said]:
+            self.ahead.remove(said)
+        return 0 if self.grammars.pop(handle, None) is None else 1
 
 
 class _Gated:

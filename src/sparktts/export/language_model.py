@@ -243,7 +243,9 @@ def compared(report: PartReport, checkpoint: Checkpoint, folder: Path) -> PartRe
     ids = sample_sequence(theirs, builder, COMPARED_TEXT, COMPARED_TOKENS)
     expected = theirs.logits(ids)[-COMPARED_TOKENS - 1 : -1, speaking.ids]
     del theirs
-    found = OnnxLanguageModel(checkpoint.lm, Draft(folder, [report])).scores(ids, speaking)[-COMPARED_TOKENS - 1 : -1]
+    found = OnnxLanguageModel.open(checkpoint.lm, Draft(folder, [report])).scores(ids, speaking)[
+        -COMPARED_TOKENS - 1 : -1
+    ]
     divergence = float(divergences(expected, found).mean())
     return replace(
         report,

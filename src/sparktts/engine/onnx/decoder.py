@@ -55,6 +55,10 @@ class Decoder:
         self._kept: dict[tuple[int, int], _Bound] = {}
         self._total = np.zeros(1, np.int32)
 
+    def beside(self) -> Decoder:
+        """Another one with the same weights and a cache of its own: both may run at the same time."""
+        return Decoder(self._session, self._config, self._table)
+
     def reserve(self, rows: int, capacity: int, used: int) -> None:
         """Makes room in the cache. used: positions that hold something in any row."""
         if self.cache.reserve(rows, capacity, used):
@@ -72,7 +76,7 @@ class Decoder:
 
     def states(self, ids: Sequence[int]) -> Floats:
         """A sequence by itself, on a cache of its own. ids: (n,) -> (n, hidden)."""
-        alone = Decoder(self._session, self._config, self._table)
+        alone = self.beside()
         alone.reserve(1, len(ids), 0)
         starts = range(0, len(ids), CHUNK)
         return np.concatenate([alone._run(0, [ids[start : start + CHUNK]], [start], ALL)[0] for start in starts])

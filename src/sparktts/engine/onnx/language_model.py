@@ -22,16 +22,24 @@ Floats = npt.NDArray[np.float32]
 class OnnxLanguageModel(SequenceModel[Floats]):
     """Exported graphs; implements engine.base.LanguageModel."""
 
-    def __init__(
-        self, config: LanguageModelConfig, files: GraphFiles, provider: str = "cpu", threads: int | None = None
-    ) -> None:
+    def __init__(self, config: LanguageModelConfig, decoder: Decoder, heads: Heads) -> None:
         super().__init__(config)
+        self._decoder, self._heads = decoder, heads
+
+    @classmethod
+    def open(
+        cls, config: LanguageModelConfig, files: GraphFiles, provider: str = "cpu", threads: int | None = None
+    ) -> OnnxLanguageModel:
+        """Of an exported model. threads: as in `open_session`. Raises CheckpointError, OptionError."""
         settings = files.section(PART)
         # Without an arena, what a long prompt needed is given back; decoding is as fast (measured).
         stack = open_session(files.file(STACK), threads, provider, arena=False, settings=spinning())
         table = EmbeddingTable(files.file(DATA), form_of(settings, "embedding"), config.vocab_size, config.hidden_size)
-        self._decoder = Decoder(stack, config, table)
-        self._heads = Heads(settings, Graphs(files, provider, threads))
+        return cls(config, Decoder(stack, config, table), Heads(settings, Graphs(files, provider, threads)))
+
+    def beside(self) -> OnnxLanguageModel:
+        """Another one with the same weights and sequences of its own: both may step at the same time."""
+        return OnnxLanguageModel(self.config, self._decoder.beside(), self._heads)
 
     def logits(self, ids: Sequence[int]) -> Samples:
         """(n, vocabulary) float32 scores after each of the n ids: no grammar, no sampling. For diagnosis and tests.

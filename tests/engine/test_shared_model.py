@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import torch
 from sparktts.checkpoint.layout import Checkpoint
 from sparktts.engine.base import Handle, IdSet, LanguageModel
 from sparktts.engine.onnx.language_model import OnnxLanguageModel
-from sparktts.engine.shared import Seat, SharedModel
+from sparktts.engine.shared import Lanes, Seat, SharedModel
 from sparktts.engine.torch.language_model import TorchLanguageModel
 from sparktts.errors import GenerationError
 from sparktts.sampling import SamplingOptions
@@ -76,6 +77,63 @@ def test_threads_get_the_ids_that_they_get_alone(model: LanguageModel) -> None:
     assert together == alone
     assert shared.tokens == sum(map(len, alone))
     assert shared.steps < 0.6 * shared.tokens  # most steps had several sequences
+
+
+def test_models_side_by_side_share_the_threads_and_say_the_same(model: LanguageModel) -> None:
+    if not isinstance(model, OnnxLanguageModel):
+        pytest.skip("Only this engine has them.")
+    alone = [speak(model, seed, 25 + seed) for seed in range(6)]
+    lanes = Lanes([lambda: model, cache(model.beside)])
+    seats = [lanes.seat() for _ in range(6)]
+    assert {seat.shared for seat in seats[:2]} == {seat.shared for seat in seats}
+    assert len({seat.shared for seat in seats}) == 2
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda seed: speak(seats[seed], seed, 25 + seed), range(6)))
+    assert together == alone
+    assert lanes.tokens == sum(map(len, alone))
+    assert lanes.steps < lanes.tokens
+    assert [seat.shared.running for seat in seats] == [0] * 6
+
+
+def test_a_new_thread_goes_where_least_runs() -> None:
+    class Idle:
+        def add(self, *_: object) -> Handle:
+            return Handle(0)
+
+        def cancel(self, handle: Handle) -> None: ...
+
+    lanes = Lanes([Idle, Idle])  # type: ignore[list-item]
+    first = lanes.seat()
+    handle = first.add([1], GREEDY, Count(1))
+    assert all(lanes.seat().shared is not first.shared for _ in range(3))
+    first.cancel(handle)
+    assert lanes.seat().shared is first.shared  # it has given fewer seats
+
+
+def test_what_was_said_ahead_of_a_cancelled_sequence_is_not_told(model: LanguageModel) -> None:
+    shared = SharedModel(lambda: model)
+    seat, long, short = shared.seat(), Count(40), Count(40)
+    doomed, kept = seat.add(range(20, 50), GREEDY, long), seat.add(range(30, 60), GREEDY, short)
+    other, begun, leave = shared.seat(), threading.Event(), threading.Event()
+
+    def speak_beside() -> None:
+        grammar = Count(200)
+        handle = other.add(range(40, 60), GREEDY, grammar)
+        while not leave.is_set():
+            other.step()
+            begun.set()
+        other.cancel(handle)
+
+    beside = threading.Thread(target=speak_beside)
+    beside.start()
+    begun.wait(30)
+    while not seat.ahead:
+        assert set(seat.step()) == {doomed, kept}
+    seat.cancel(doomed)
+    said = [seat.step() for _ in range(len(seat.ahead) + 2)]
+    leave.set()
+    beside.join(30)
+    assert all(set(step) == {kept} for step in said)
 
 
 def test_a_thread_that_is_slow_does_not_hold_the_others_up(model: LanguageModel) -> None:

@@ -177,22 +177,26 @@ def run_ours(words: list[str], data: bytes) -> bytes:
     return result.stdout
 
 
-def test_the_five_commands_of_fine_tuning_make_a_model_that_speaks(home: Path, mini: Path, clip_16k: Path) -> None:
-    """As the guide has them, with two steps, on pieces of one recording."""
-    for module in ("lightning_fabric", "peft", "pyarrow", "tensorboard"):
-        pytest.importorskip(module)
-    shutil.copytree(mini, home / "Spark-TTS-0.5B", copy_function=os.link)
+def write_recordings(home: Path, clip: Path) -> None:
+    """What docs/finetune.md begins with: pieces of one recording."""
     (home / "recordings").mkdir()
-    (home / "models" / "me").parent.mkdir(exist_ok=True)
     listed = blocks("docs/finetune.md", "text")[0].splitlines()
-    speech = read_audio(clip_16k)
+    speech = read_audio(clip)
     for number in range(1, 25):
         write_audio(home / "recordings" / f"{number:04}.wav", speech[2000 * number : 2000 * number + 48000], 16000)
     lines = [listed[0], *(f'{number:04}.wav,"The text of this one recording."' for number in range(1, 25))]
     assert {line.split(",")[0] for line in listed} <= {line.split(",")[0] for line in lines}
     (home / "recordings" / "metadata.csv").write_text("\n".join(lines))
+
+
+def test_the_five_commands_of_fine_tuning_make_a_model_that_speaks(home: Path, mini: Path, clip_16k: Path) -> None:
+    """As the guide has them, with two steps."""
+    for module in ("lightning_fabric", "peft", "pyarrow", "tensorboard"):
+        pytest.importorskip(module)
+    shutil.copytree(mini, home / "Spark-TTS-0.5B", copy_function=os.link)
+    write_recordings(home, clip_16k)
     (home / "finetune.yaml").write_text(blocks("docs/finetune.md", "yaml")[0])
-    commands = shell_lines("docs/finetune.md")
+    commands = blocks("docs/finetune.md", "sh")[0].splitlines()
     assert len(commands) == 5
     short = ["--set", "run.steps=2", "--set", "data.validation=0.2"]
     for line in commands:
@@ -200,6 +204,19 @@ def test_the_five_commands_of_fine_tuning_make_a_model_that_speaks(home: Path, m
         run_ours([*words, *short] if words[1] == "train" else words, b"")
     assert read_audio(home / "hello.wav").any()
     assert "sound" in run("model", "check", "models/me").text
+
+
+def test_ember_is_taught_a_voice_as_the_guide_says(home: Path, clip_16k: Path) -> None:
+    for module in ("lightning_fabric", "pyarrow", "swift_f0", "tensorboard"):
+        pytest.importorskip(module)
+    write_recordings(home, clip_16k)
+    (home / "voice.yaml").write_text(blocks("docs/finetune.md", "yaml")[1])
+    for line in blocks("docs/finetune.md", "sh")[1].splitlines():
+        words = shlex.split(line)
+        run_ours([*words, "--set", "run.steps=2"] if words[1] == "train" else words, b"")
+    assert read_audio(home / "hello.wav").any()
+    assert "sound" in run("model", "check", "models/small-me").text
+    assert (home / "models/small-me/voices/ben.json").is_file()
 
 
 @pytest.mark.parametrize("page", ["docs/cli.md"])

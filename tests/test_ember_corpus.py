@@ -22,7 +22,7 @@ from sparktts.data.manifest import read_manifest  # noqa: E402
 from sparktts.errors import OptionError  # noqa: E402
 
 CORPUS = Path(__file__).parent.parent / "recipes" / "ember" / "corpus"
-MODULES = ("generate", "plan", "speech", "teacher", "texts", "voices")
+MODULES = ("generate", "one_voice", "plan", "speech", "teacher", "texts", "voices")
 TEXTS = [f"Sentence number {word} is about {thing}." for word in ("one", "two", "three") for thing in ("tea", "rain")]
 
 
@@ -197,6 +197,47 @@ def test_a_damaged_teacher_is_one_sentence(corpus: dict[str, Any], tmp_path: Pat
     (tmp_path / "model.onnx").write_bytes(b"no model")
     with pytest.raises(OptionError, match="cannot be opened"):
         corpus["teacher"].Teacher(tmp_path)
+
+
+def test_it_is_installed_into_a_folder_beside_the_working_directory(
+    corpus: dict[str, Any], tmp_path: Path, monkeypatch: Any
+) -> None:
+    """The installers run elsewhere, so that what they are told must not depend on where that is."""
+    told: list[Path] = []
+
+    def model(packages: Path, ready: Path) -> None:
+        told.append(packages)
+        (ready / "model.onnx").write_bytes(b"model")
+
+    monkeypatch.setattr(corpus["teacher"], "_install_model", model)
+    monkeypatch.setattr(corpus["teacher"], "_install_voices", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    corpus["teacher"].install(Path("here", "teacher"))
+    assert [path.is_absolute() for path in told] == [True]
+    assert corpus["teacher"].is_installed(tmp_path / "here" / "teacher")
+
+
+def test_recordings_of_one_voice_are_what_prepare_reads(
+    corpus: dict[str, Any], tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    buzz = Buzz()
+    monkeypatch.setattr(corpus["one_voice"], "Teacher", lambda folder: buzz)
+    monkeypatch.setattr(corpus["one_voice"], "install", lambda folder: None)
+    out = tmp_path / "recordings"
+    assert corpus["one_voice"].main(["af_nova", "--minutes", "0.3", "-o", str(out)]) == 0
+    clips = read_manifest(out / "metadata.csv").entries
+    texts = corpus["texts"].read_texts("en")
+    assert len(clips) == len(list(out.glob("*.flac"))) == len({clip.text for clip in clips})
+    assert all(clip.text in texts for clip in clips)
+    seconds = sum(len(read_audio(path, 16000)) for path in out.glob("*.flac")) / 16000
+    assert 18 <= seconds < 30
+    assert set(buzz.speeds) == {1.0}
+    assert f"{len(clips)} recordings, {seconds / 60:.1f} minutes." in capsys.readouterr().out
+    assert corpus["one_voice"].main(["af_nova", "-o", str(out)]) == 1
+    assert "holds recordings already" in capsys.readouterr().err
+    for wrong in ("xx_nobody", "ef_dora"):
+        assert corpus["one_voice"].main([wrong, "-o", str(tmp_path / "other")]) == 1
+        assert f"no voice '{wrong}'" in capsys.readouterr().err
 
 
 def test_a_folder_in_the_way_is_left_alone(corpus: dict[str, Any], tmp_path: Path, monkeypatch: Any) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparktts.errors import OptionError
-from sparktts.sampling import Sampler, SamplingOptions
+from sparktts.sampling import Sampler, SamplingOptions, _largest
 
 IDS = np.arange(500, 520, dtype=np.int64)
 SCORES = np.random.default_rng(0).normal(size=20).astype(np.float32) * 2
@@ -86,3 +86,13 @@ def test_only_given_ids_come_out(scores: list[float], top_k: int, top_p: float, 
 def test_senseless_options_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(OptionError):
         SamplingOptions(**bad)  # type: ignore[arg-type]
+
+
+@given(
+    st.lists(st.floats(-60, 60, width=32), min_size=1, max_size=300),
+    st.integers(0, 320),
+)
+def test_the_largest_are_found_as_by_sorting_all(scores: list[float], count: int) -> None:
+    logits = np.array(scores, np.float32)
+    expected = np.argsort(-logits, kind="stable")[: count or None]
+    assert np.array_equal(_largest(logits, count), expected)

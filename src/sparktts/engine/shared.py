@@ -14,7 +14,7 @@ from .base import Grammar, Handle, IdSet, LanguageModel, Samples
 
 GRACE = 0.004  # seconds for which a step waits for readers that are about to ask for it as well
 # Steps in a row where several ask: waking their threads costs as much as a step of a small model.
-BURST = 6
+BURST = 8
 
 
 class Lanes:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..pipeline import SparkTTS
 
 FONTS = ["system-ui", "sans-serif"]  # those of the machine: nothing is fetched
+IDLE = 0.05  # seconds
 CSS = """
 footer {display: none !important}
 .gradio-container {max-width: 60rem !important; margin: auto !important}
@@ -47,9 +48,12 @@ def mount(app: FastAPI, tts: SparkTTS, allowed: Callable[[str], bool] | None = N
     """Puts the page at `/` of a server. allowed: whether a password is right; None: nobody is asked."""
     words, listening = translations(), Listening()
     app.include_router(listening.router())
+    page = create_page(tts, words, listening)
+    # Elsewhere than on Windows, Gradio looks for work a thousand times a second: 6 % of a core, and never a quiet lock.
+    page._queue.sleep_when_free = page._queue.progress_update_sleep_when_free = IDLE
     gr.mount_gradio_app(
         app,
-        create_page(tts, words, listening),
+        page,
         path="/",
         i18n=words,
         css=CSS,

@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import accumulate, pairwise
 
 from .engine.base import IdSet
@@ -162,13 +163,9 @@ class OnDemandGrammar(SpeechGrammar):
             return super().legal()
         if self._bounds is None:
             self._bounds = word_bounds(self.words[self.asked], self.pace)
+        more, enough = self._taken < self._bounds.most, self._taken >= self._bounds.least
         end = self.marks.stop if self._last else self.marks.ask
-        end_alone = IdSet(((end, end + 1),))
-        if self._taken >= self._bounds.most:
-            return end_alone
-        if self._taken < self._bounds.least:
-            return IdSet((choice.family.span,))
-        return IdSet(tuple(sorted((choice.family.span, *end_alone.ranges))))
+        return _legal_ids(choice.family.span if more else None, end if enough or not more else None)
 
     def accept(self, token: int) -> None:
         """Moves on by one sampled id. Raises InvalidTokens when it is not legal."""
@@ -176,7 +173,7 @@ class OnDemandGrammar(SpeechGrammar):
         if not self._speaking(choice):
             super().accept(token)
             return
-        if token in self.legal() and token in (self.marks.ask, self.marks.stop):
+        if token in (self.marks.ask, self.marks.stop) and token in self.legal():
             self.word_ends.append(self._spoken)
             self._enter(self._at + (token == self.marks.stop))
             self._bounds = None
@@ -199,6 +196,13 @@ class OnDemandGrammar(SpeechGrammar):
 
     def _speaking(self, choice: Choose) -> bool:
         return choice.stop is not None
+
+
+@cache
+def _legal_ids(speech: tuple[int, int] | None, end: int | None) -> IdSet:
+    """Of these semantic ids and this id that ends a word, those that may come: few different ones, for every token."""
+    ranges = [speech] if speech else []
+    return IdSet(tuple(sorted([*ranges, (end, end + 1)] if end is not None else ranges)))
 
 
 def on_demand_grammar(

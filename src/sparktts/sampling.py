@@ -97,6 +97,6 @@ def _largest(logits: Logits, count: int) -> npt.NDArray[np.intp]:
         if len(near) < count:
             near = np.arange(len(logits))
         values = logits[near]
-        candidates = near[values >= np.partition(values, len(near) - count)[len(near) - count]]
+        candidates: npt.NDArray[np.intp] = near[values >= np.partition(values, len(near) - count)[len(near) - count]]
         return candidates[np.argsort(-logits[candidates], kind="stable")][:count]
     return np.argsort(-logits, kind="stable")

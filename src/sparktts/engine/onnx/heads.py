@@ -71,7 +71,7 @@ class Heads:
         scores: dict[str, Iterator[Floats]] = {}
         for head in {head.name: head for head, _, _ in placed}.values():
             rows = [row for row, (other, _, _) in enumerate(placed) if other is head]
-            scores[head.name] = iter(head.scores(hidden[rows]))
+            scores[head.name] = iter(head.scores(hidden if len(rows) == len(placed) else hidden[rows]))
         return [(next(scores[head.name])[places], numbers) for head, places, numbers in placed]
 
     def full(self, hidden: Floats) -> Floats:

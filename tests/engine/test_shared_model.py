@@ -197,6 +197,42 @@ def test_sequences_that_wait_for_words_get_nothing_and_leave_the_others_alone(mo
     assert seat.step() == {}
 
 
+def test_what_was_said_before_a_failure_is_still_told() -> None:
+    class Breaking:
+        """Two steps, and no more."""
+
+        def __init__(self) -> None:
+            self.handles, self.left = list[Handle](), 2
+
+        def add(self, *_: object) -> Handle:
+            self.handles.append(Handle(len(self.handles)))
+            return self.handles[-1]
+
+        def step(self) -> dict[Handle, int]:
+            self.left -= 1
+            if self.left < 0:
+                raise MemoryError
+            return dict.fromkeys(self.handles, 7)
+
+        def cancel(self, handle: Handle) -> None:
+            self.handles.remove(handle)
+
+    model = Breaking()
+    shared = SharedModel(lambda: model)  # type: ignore[arg-type,return-value]
+    seats = [shared.seat(), shared.seat()]
+    handles = [seat.add([1], GREEDY, Count(9)) for seat in seats]
+    with shared._changed:
+        shared._asking += seats
+        shared._step_for_all()
+    for seat, handle in zip(seats, handles, strict=True):
+        assert [seat.step(), seat.step()] == [{handle: 7}, {handle: 7}]
+        with pytest.raises(MemoryError):
+            seat.step()
+        seat.cancel(handle)
+    assert shared._asking == []  # nobody is left in the queue
+    assert shared.running == 0
+
+
 def test_a_failure_of_the_model_reaches_everyone_who_asked() -> None:
     class Broken:
         def add(self, *_: object) -> Handle:

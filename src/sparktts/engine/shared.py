@@ -150,7 +150,7 @@ class Seat:
 
     def step(self) -> dict[Handle, int]:
         """One sampled id for every running sequence of this seat but those that wait."""
-        if not self.ahead:
+        if not self.served:
             self.shared.step(self)
         if self.ahead:
             return self.ahead.popleft()

@@ -15,10 +15,11 @@ import json
 import re
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -120,8 +121,9 @@ def created(tts: SparkTTS, judges: Judges, seed: int) -> Iterator[tuple[str, flo
     The gender is told by a rule on CAM++ embeddings that recipes/ember/gender.py learned from the teacher's speakers;
     ranks are compared within each gender and language.
     """
+    rule = json.loads(GENDER_RULE.read_text(encoding="utf-8"))
     plain = [
-        _is_woman(judges, np.asarray(tts.say(text, style=Style(gender=gender), seed=seed + number).samples))
+        _is_woman(rule, judges, np.asarray(tts.say(text, style=Style(gender=gender), seed=seed + number).samples))
         is (gender == "female")
         for gender, text, number in product(GENDERS, SENTENCES.values(), range(PLAIN))
     ]
@@ -137,7 +139,7 @@ def created(tts: SparkTTS, judges: Judges, seed: int) -> Iterator[tuple[str, flo
         text = SENTENCES[language]
         style = Style(gender=gender, pitch=LEVELS[high], speed=LEVELS[fast])
         samples = np.asarray(tts.say(text, style=style, seed=seed + number).samples)
-        right.append(_is_woman(judges, samples) is (gender == "female"))
+        right.append(_is_woman(rule, judges, samples) is (gender == "female"))
         if (found := pitch(samples)) is not None:
             ranks[f"pitch, {gender}"][language].append((high, found.mean))
         seconds = len(trim_silence(samples, tts.sample_rate)) / tts.sample_rate
@@ -148,9 +150,8 @@ def created(tts: SparkTTS, judges: Judges, seed: int) -> Iterator[tuple[str, flo
         yield f"created voices: Spearman of {name}", float(np.mean(correlations))
 
 
-def _is_woman(judges: Judges, samples: Samples) -> bool:
+def _is_woman(rule: Mapping[str, Any], judges: Judges, samples: Samples) -> bool:
     assert judges.speaker is not None
-    rule = json.loads(GENDER_RULE.read_text(encoding="utf-8"))
     return bool(np.dot(rule["weights"], unit(judges.speaker.embed(samples))) + rule["bias"] > 0)
 
 

@@ -165,7 +165,7 @@ class OnDemandGrammar(SpeechGrammar):
             self._bounds = word_bounds(self.words[self.asked], self.pace)
         more, enough = self._taken < self._bounds.most, self._taken >= self._bounds.least
         end = self.marks.stop if self._last else self.marks.ask
-        return _legal_ids(choice.family.span if more else None, end if enough or not more else None)
+        return _legal_ids(choice.family.span if more else None, (end, end + 1) if enough else None)
 
     def accept(self, token: int) -> None:
         """Moves on by one sampled id. Raises InvalidTokens when it is not legal."""
@@ -199,10 +199,9 @@ class OnDemandGrammar(SpeechGrammar):
 
 
 @cache
-def _legal_ids(speech: tuple[int, int] | None, end: int | None) -> IdSet:
-    """Of these semantic ids and this id that ends a word, those that may come: few different ones, for every token."""
-    ranges = [speech] if speech else []
-    return IdSet(tuple(sorted([*ranges, (end, end + 1)] if end is not None else ranges)))
+def _legal_ids(*ranges: tuple[int, int] | None) -> IdSet:
+    """Those of the ranges that are there. For each token, of few different ones."""
+    return IdSet(tuple(sorted(span for span in ranges if span)))
 
 
 def on_demand_grammar(

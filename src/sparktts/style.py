@@ -73,7 +73,8 @@ class Style:
         """Mean F0 in Hz, lowest and highest, that is what was asked for; None: any. gender: as for `controls`."""
         if self.pitch is None or isinstance(self.pitch, (int, float)):
             return None if self.pitch is None else (self.pitch, self.pitch)
-        edges = (*PITCH_RANGE[:1], *map(hertz, PITCH_BOUNDS[self.gender or gender]), *PITCH_RANGE[1:])
+        lowest, highest = PITCH_RANGE
+        edges = (lowest, *map(hertz, PITCH_BOUNDS[self.gender or gender]), highest)
         index = LEVELS.index(self.pitch)
         return edges[index], edges[index + 1]
 

@@ -15,12 +15,10 @@ from sparktts.engine import load_engine
 from sparktts.engine.base import Engine
 from sparktts.errors import GenerationError, OptionError
 from sparktts.longform import ReadingOptions
-from sparktts.prompt import Choose, Force, SpeechGrammar
-from sparktts.tokenizer import TokenFamily
 from sparktts.windows import decode_in_windows
 
 from ..seeded_checkpoint import write_checkpoint
-from .sequences import GREEDY, Anything, Golden, names, run
+from .sequences import GREEDY, Anything, Golden, check_forced_ids, check_joining_and_leaving, names, run
 
 pytestmark = pytest.mark.mindspore
 
@@ -71,30 +69,11 @@ def test_greedy_continuations_equal_the_golden_ones(model: Any, golden: Golden) 
 @pytest.mark.parametrize("count", [1, 3, 20, 180, 600])
 def test_forced_ids_between_choices_count_as_prompt(model: Any, golden: Golden, count: int) -> None:
     prompt = golden["prompt.clone.ids"][0].tolist()
-    chunk = tuple((prompt[5:25] * 30)[:count])
-    whole = TokenFamily("any", 0, model.config.vocab_size)
-    grammar = SpeechGrammar((Choose(whole, count=2), Force(chunk), Choose(whole, count=3)))
-    handle = model.add(prompt, GREEDY, grammar)
-    tokens = [model.step()[handle] for _ in range(5)]
-    assert model.step() == {}
-    assert tokens[:2] == run(model, prompt, 2)
-    assert tokens[2:] == run(model, [*prompt, *tokens[:2], *chunk], 3)
+    check_forced_ids(model, prompt, tuple((prompt[5:25] * 30)[:count]))
 
 
 def test_sequences_join_and_leave_without_changing_each_other(model: Any, golden: Golden) -> None:
-    prompts = [golden[f"prompt.{name}.ids"][0].tolist() for name in names(golden)] * 2
-    prompts = [prompt[index:] for index, prompt in enumerate(prompts)]
-    counts = [9, 3, 14, 1, 6, 11]
-    alone = [run(model, prompt, count) for prompt, count in zip(prompts, counts, strict=True)]
-    grammars = [Anything(model.config.vocab_size, count) for count in counts]
-    for prompt, grammar in zip(prompts, grammars, strict=True):
-        model.add(prompt, GREEDY, grammar)
-        model.step()
-        model.step()
-    while not all(grammar.done for grammar in grammars):
-        model.step()
-    assert [grammar.taken for grammar in grammars] == alone
-    assert model.step() == {}
+    check_joining_and_leaving(model, golden)
 
 
 def test_a_sequence_that_outgrows_the_cache_goes_on(model: Any, golden: Golden) -> None:

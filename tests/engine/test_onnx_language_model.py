@@ -20,11 +20,11 @@ from sparktts.errors import GenerationError
 from sparktts.export.compare import Draft
 from sparktts.export.language_model import export_language_model
 from sparktts.export.report import PartReport
-from sparktts.prompt import Choose, Controls, Force, PromptBuilder, SpeechGrammar
+from sparktts.prompt import Controls, PromptBuilder
 from sparktts.sampling import SamplingOptions
-from sparktts.tokenizer import SparkTokenizer, TokenFamily
+from sparktts.tokenizer import SparkTokenizer
 
-from .sequences import GREEDY, Anything, Golden, names, run
+from .sequences import GREEDY, Anything, Golden, check_forced_ids, check_joining_and_leaving, names, run
 
 
 @pytest.fixture(scope="module")
@@ -144,30 +144,11 @@ def test_logits_of_several_chunks_equal_those_of_the_torch_engine(mini: Path, mo
 
 def test_forced_ids_between_choices_count_as_prompt(model: OnnxLanguageModel, golden: Golden) -> None:
     prompt = golden["prompt.clone.ids"][0].tolist()
-    whole = TokenFamily("any", 0, model.config.vocab_size)
-    chunk = tuple(prompt[5:25]) * 9  # several chunks of a prompt
-    grammar = SpeechGrammar((Choose(whole, count=2), Force(chunk), Choose(whole, count=3)))
-    handle = model.add(prompt, GREEDY, grammar)
-    tokens = [model.step()[handle] for _ in range(5)]
-    assert model.step() == {}
-    assert tokens[:2] == run(model, prompt, 2)
-    assert tokens[2:] == run(model, [*prompt, *tokens[:2], *chunk], 3)
+    check_forced_ids(model, prompt, tuple(prompt[5:25]) * 9)  # several chunks of a prompt
 
 
 def test_sequences_join_and_leave_without_changing_each_other(model: OnnxLanguageModel, golden: Golden) -> None:
-    prompts = [golden[f"prompt.{name}.ids"][0].tolist() for name in names(golden)] * 2
-    prompts = [prompt[index:] for index, prompt in enumerate(prompts)]
-    counts = [9, 3, 14, 1, 6, 11]
-    alone = [run(model, prompt, count) for prompt, count in zip(prompts, counts, strict=True)]
-    grammars = [Anything(model.config.vocab_size, count) for count in counts]
-    for prompt, grammar in zip(prompts, grammars, strict=True):
-        model.add(prompt, GREEDY, grammar)
-        model.step()
-        model.step()
-    while not all(grammar.done for grammar in grammars):
-        model.step()
-    assert [grammar.taken for grammar in grammars] == alone
-    assert model.step() == {}
+    check_joining_and_leaving(model, golden)
 
 
 def courses(vocabulary: int) -> st.SearchStrategy[list[tuple[list[int], list[tuple[int, tuple[int, ...], int]], int]]]:

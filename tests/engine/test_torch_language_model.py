@@ -14,11 +14,11 @@ from sparktts.engine.torch.graphs import bucket_of
 from sparktts.engine.torch.language_model import TorchLanguageModel
 from sparktts.engine.torch.qwen2 import KeyValueCache
 from sparktts.errors import GenerationError, OptionError
-from sparktts.prompt import Choose, Force, PromptBuilder, SpeechGrammar
+from sparktts.prompt import PromptBuilder
 from sparktts.sampling import SamplingOptions
-from sparktts.tokenizer import SparkTokenizer, TokenFamily
+from sparktts.tokenizer import SparkTokenizer
 
-from .sequences import GREEDY, Anything, Golden, names, run
+from .sequences import GREEDY, Anything, Golden, check_forced_ids, check_joining_and_leaving, names, run
 
 CPU = torch.device("cpu")
 
@@ -71,30 +71,11 @@ def test_logits_equal_transformers(mini: Path, model: TorchLanguageModel) -> Non
 
 def test_forced_ids_between_choices_count_as_prompt(model: TorchLanguageModel, golden: Golden) -> None:
     prompt = golden["prompt.clone.ids"][0].tolist()
-    whole = TokenFamily("any", 0, model.config.vocab_size)
-    chunk = tuple(prompt[5:25])
-    grammar = SpeechGrammar((Choose(whole, count=2), Force(chunk), Choose(whole, count=3)))
-    handle = model.add(prompt, GREEDY, grammar)
-    tokens = [model.step()[handle] for _ in range(5)]
-    assert model.step() == {}
-    assert tokens[:2] == run(model, prompt, 2)
-    assert tokens[2:] == run(model, [*prompt, *tokens[:2], *chunk], 3)
+    check_forced_ids(model, prompt, tuple(prompt[5:25]))
 
 
 def test_sequences_join_and_leave_without_changing_each_other(model: TorchLanguageModel, golden: Golden) -> None:
-    prompts = [golden[f"prompt.{name}.ids"][0].tolist() for name in names(golden)] * 2
-    prompts = [prompt[index:] for index, prompt in enumerate(prompts)]
-    counts = [9, 3, 14, 1, 6, 11]
-    alone = [run(model, prompt, count) for prompt, count in zip(prompts, counts, strict=True)]
-    grammars = [Anything(model.config.vocab_size, count) for count in counts]
-    for prompt, grammar in zip(prompts, grammars, strict=True):
-        model.add(prompt, GREEDY, grammar)
-        model.step()
-        model.step()
-    while not all(grammar.done for grammar in grammars):
-        model.step()
-    assert [grammar.taken for grammar in grammars] == alone
-    assert model.step() == {}
+    check_joining_and_leaving(model, golden)
 
 
 def test_a_cancelled_sequence_leaves_the_others_alone(model: TorchLanguageModel, golden: Golden) -> None:

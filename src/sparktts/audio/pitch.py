@@ -9,7 +9,7 @@ import numpy as np
 
 from .samples import Samples
 
-LOWEST, HIGHEST = 55.0, 600.0  # Hz
+F0_RANGE = (55.0, 600.0)  # Hz
 FRAME_SECONDS, HOP_SECONDS = 0.04, 0.01
 QUIET = 0.03  # of the loudest frame's level: below it there is no voice
 PERIODIC = 0.6  # least autocorrelation of a voiced frame
@@ -33,9 +33,10 @@ def median_pitch(samples: Samples, sample_rate: int) -> float | None:
     if not len(frames):
         return None
     window = np.hanning(length)
-    lags = np.arange(int(sample_rate / HIGHEST), min(int(sample_rate / LOWEST), length - 1) + 1)
+    lowest, highest = F0_RANGE
+    lags = np.arange(int(sample_rate / highest), min(int(sample_rate / lowest), length - 1) + 1)
     alike = _autocorrelation(frames * window)[:, lags] / _autocorrelation(window[None])[:, lags]
-    chosen = (alike - OCTAVE_COST * np.log2(lags * LOWEST / sample_rate)).argmax(axis=1)
+    chosen = (alike - OCTAVE_COST * np.log2(lags * lowest / sample_rate)).argmax(axis=1)
     voiced = alike[np.arange(len(alike)), chosen] > PERIODIC
     return float(sample_rate / np.median(lags[chosen[voiced]])) if voiced.any() else None
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..audio.pitch import F0_RANGE
 from ..audio.resample import resample
 from ..audio.samples import Samples
 from ..audio.silence import active_frames, frame_levels
@@ -16,7 +17,6 @@ from ..style import PITCH_BOUNDS, SPEED_BOUNDS, mel
 from .audio_source import SAMPLE_RATE
 from .checks import Recording
 
-F0_RANGE = (55.0, 600.0)  # Hz
 _VOICED = 0.5  # the detector's confidence from which a frame counts as voiced
 _FEWEST_VOICED = 10  # frames of 16 ms
 _MALE_BELOW = 165.0  # Hz, between the usual ranges of men and women

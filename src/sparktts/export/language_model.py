@@ -243,9 +243,8 @@ def compared(report: PartReport, checkpoint: Checkpoint, folder: Path) -> PartRe
     ids = sample_sequence(theirs, builder, COMPARED_TEXT, COMPARED_TOKENS)
     expected = theirs.logits(ids)[-COMPARED_TOKENS - 1 : -1, speaking.ids]
     del theirs
-    found = OnnxLanguageModel.open(checkpoint.lm, Draft(folder, [report])).scores(ids, speaking)[
-        -COMPARED_TOKENS - 1 : -1
-    ]
+    ours = OnnxLanguageModel.open(checkpoint.lm, Draft(folder, [report]))
+    found = ours.scores(ids, speaking)[-COMPARED_TOKENS - 1 : -1]
     divergence = float(divergences(expected, found).mean())
     return replace(
         report,

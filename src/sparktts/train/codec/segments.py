@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ...audio.loudness import normalize_volume
+from ...audio.pitch import F0_RANGE
 from ...audio.reference import reference_window
 from ...audio.samples import Samples
 from ...data.audio_source import open_audio
@@ -29,7 +30,6 @@ from .degrade import degraded, shortened
 from .options import DataOptions
 
 ORDER, PLACES = 11, 12  # purposes of random numbers
-F0_RANGE = (55.0, 600.0)  # Hz
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,11 @@ class SpeechGrammar:
         """True while what is to be fed next is not known yet: never, when the whole text is in the prompt."""
         return False
 
+    @property
+    def closed(self) -> bool:
+        """Whether the whole text is known: always, when it is in the prompt."""
+        return True
+
     def forced(self) -> tuple[int, ...]:
         """Ids to feed before the next choice; each call takes them."""
         ids: list[int] = []

@@ -49,7 +49,8 @@ class SamplingOptions:
                 raise OptionError(f"The {message}.")
 
 
-NEAR = 12.0  # logits: some hundred of the ids of speech are so near to the likeliest
+NEAR = 8.0  # logits: a hundred of the ids of speech are so near to the likeliest
+MANY = 512  # values from which a few of them are found before they are sorted
 
 
 class Sampler:
@@ -91,12 +92,14 @@ class Sampler:
 
 def _largest(logits: Logits, count: int) -> npt.NDArray[np.intp]:
     """Indices of the `count` largest values (all for 0), largest first, ties by index."""
-    if 0 < count < len(logits):
-        # Most are far below the largest: what is near it is found faster than a place among all.
-        near = np.flatnonzero(logits >= logits.max() - NEAR)
-        if len(near) < count:
-            near = np.arange(len(logits))
-        values = logits[near]
-        candidates: npt.NDArray[np.intp] = near[values >= np.partition(values, len(near) - count)[len(near) - count]]
-        return candidates[np.argsort(-logits[candidates], kind="stable")][:count]
-    return np.argsort(-logits, kind="stable")
+    if not 0 < count < len(logits):
+        return np.argsort(-logits, kind="stable")
+    # Most are far below the largest: what is near it is found faster than a place among all.
+    near: npt.NDArray[np.intp] = (logits >= logits.max() - NEAR).nonzero()[0]
+    if len(near) < count:
+        near = np.arange(len(logits))
+    values = logits[near]
+    if len(near) > MANY:
+        chosen = values >= np.partition(values, len(near) - count)[len(near) - count]
+        near, values = near[chosen], values[chosen]
+    return near[(-values).argsort(kind="stable")[:count]]

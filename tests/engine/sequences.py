@@ -27,6 +27,10 @@ class Anything:
     def done(self) -> bool:
         return len(self.taken) >= self._count
 
+    @property
+    def closed(self) -> bool:
+        return True
+
     def forced(self) -> tuple[int, ...]:
         return ()
 

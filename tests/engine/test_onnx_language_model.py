@@ -69,6 +69,10 @@ class Course:
         self._looks += 1
         return self._looks <= self.parts[self._at][2]
 
+    @property
+    def closed(self) -> bool:
+        return False
+
     def forced(self) -> tuple[int, ...]:
         if not self._owed or (not self.patient and self._looks <= self.parts[self._at][2]):
             return ()

@@ -15,7 +15,7 @@ import torch
 from sparktts.checkpoint.layout import Checkpoint
 from sparktts.engine.base import Handle, IdSet, LanguageModel
 from sparktts.engine.onnx.language_model import OnnxLanguageModel
-from sparktts.engine.shared import Lanes, Seat, SharedModel
+from sparktts.engine.shared import AHEAD, BURST, Lanes, Seat, SharedModel
 from sparktts.engine.torch.language_model import TorchLanguageModel
 from sparktts.errors import GenerationError
 from sparktts.sampling import SamplingOptions
@@ -24,10 +24,11 @@ GREEDY = SamplingOptions(temperature=0.0)
 
 
 class Count:
-    """A grammar that allows ids 10 to 90, so many of them; `hold` makes it wait."""
+    """A grammar that allows ids 10 to 90, so many of them; `hold` makes it wait; `closed` False: text may come."""
 
     def __init__(self, count: int) -> None:
         self.count, self.taken, self.hold = count, list[int](), False
+        self.closed = True
 
     @property
     def done(self) -> bool:
@@ -58,9 +59,19 @@ def model(request: pytest.FixtureRequest, mini: Path) -> LanguageModel:
     return loaded
 
 
-def speak(model: LanguageModel, seed: int, count: int, between: Callable[[], None] = lambda: None) -> list[int]:
+def nothing() -> None: ...
+
+
+def speak(
+    model: LanguageModel,
+    seed: int,
+    count: int,
+    between: Callable[[], object] = nothing,
+    begun: Callable[[], object] = nothing,
+) -> list[int]:
     grammar, said = Count(count), list[int]()
     handle = model.add(range(20 + seed, 50 + 2 * seed), GREEDY, grammar)
+    begun()
     while len(said) < count:  # the grammar of a shared model may be ahead
         said += model.step().values()
         between()
@@ -71,12 +82,27 @@ def speak(model: LanguageModel, seed: int, count: int, between: Callable[[], Non
 
 def test_threads_get_the_ids_that_they_get_alone(model: LanguageModel) -> None:
     alone = [speak(model, seed, 25 + seed) for seed in range(6)]
-    shared = SharedModel(lambda: model)
+    shared, barrier = SharedModel(lambda: model), threading.Barrier(6)
     with ThreadPoolExecutor(6) as pool:
-        together = list(pool.map(lambda seed: speak(shared.seat(), seed, 25 + seed), range(6)))
+        together = list(pool.map(lambda seed: speak(shared.seat(), seed, 25 + seed, begun=barrier.wait), range(6)))
     assert together == alone
     assert shared.tokens == sum(map(len, alone))
-    assert shared.steps < 0.6 * shared.tokens  # most steps had several sequences
+    assert shared.steps < 0.3 * shared.tokens  # hardly any of them for one sequence
+
+
+def test_the_model_does_not_stand_still_for_a_thread_that_is_busy(model: LanguageModel) -> None:
+    shared = SharedModel(lambda: model)
+    busy, busy_one, open_one = shared.seat(), Count(AHEAD + 30), Count(9)
+    open_one.closed = False
+    alone = [speak(model, 0, 2 * AHEAD), speak(model, 1, AHEAD + 30)]
+    handle = busy.add(range(21, 52), GREEDY, busy_one)
+    apart = shared.seat()
+    apart.add(range(20, 50), GREEDY, open_one)
+    assert speak(shared.seat(), 0, 2 * AHEAD) == alone[0]
+    assert AHEAD <= len(busy.ahead) < AHEAD + BURST  # it got its part, but no more than it may leave lying
+    assert not open_one.taken  # words may still come from its thread
+    said = [busy.step()[handle] for _ in range(AHEAD + 30)]
+    assert said == busy_one.taken == alone[1]
 
 
 def test_models_side_by_side_share_the_threads_and_say_the_same(model: LanguageModel) -> None:
@@ -112,12 +138,12 @@ def test_a_new_thread_goes_where_least_runs() -> None:
 
 def test_what_was_said_ahead_of_a_cancelled_sequence_is_not_told(model: LanguageModel) -> None:
     shared = SharedModel(lambda: model)
-    seat, long, short = shared.seat(), Count(40), Count(40)
+    seat, long, short = shared.seat(), Count(200), Count(200)
     doomed, kept = seat.add(range(20, 50), GREEDY, long), seat.add(range(30, 60), GREEDY, short)
     other, begun, leave = shared.seat(), threading.Event(), threading.Event()
 
     def speak_beside() -> None:
-        grammar = Count(200)
+        grammar = Count(600)
         handle = other.add(range(40, 60), GREEDY, grammar)
         while not leave.is_set():
             other.step()

@@ -52,6 +52,10 @@ class Grammar(Protocol):
     def waiting(self) -> bool:
         """True while what is to be fed next is not known yet (text that arrives while it is spoken)."""
 
+    @property
+    def closed(self) -> bool:
+        """True once nothing but `accept` and `forced` changes it: no text will arrive."""
+
     def forced(self) -> tuple[int, ...]:
         """Ids that follow without a choice. The engine feeds them and does not return them; each call takes them."""
 

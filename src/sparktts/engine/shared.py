@@ -13,8 +13,9 @@ from ..sampling import SamplingOptions
 from .base import Grammar, Handle, IdSet, LanguageModel, Samples
 
 GRACE = 0.004  # seconds for which a step waits for readers that are about to ask for it as well
-# Steps in a row where several ask: waking their threads costs as much as a step of a small model.
+# Steps in a row where there are several seats: waking their threads costs as much as a step of a small model.
 BURST = 8
+AHEAD = 64  # ids that wait for a thread at which no more are made for it; if it gives up, they were made for nothing
 
 
 class Lanes:
@@ -46,8 +47,10 @@ class Lanes:
 class SharedModel:
     """Hands out seats. Whoever asks for a step takes it for all who ask at that time; the others get their part of it.
 
-    Where several ask, it is some steps at once: each seat then has its ids one by one, and asks again after the last.
-    The model is touched by one thread at a time. steps, tokens, seats: counted since the beginning; running: sequences.
+    Where there are several, it is some steps at once: each seat then has its ids one by one, and asks again after the
+    last. Those whose text is closed get theirs whether they ask or not, so that the model need not stand still while
+    threads deal with what they have. The model is touched by one thread at a time.
+    steps, tokens, seats: counted since the beginning; running: sequences.
     """
 
     def __init__(self, load: Callable[[], LanguageModel]) -> None:
@@ -55,7 +58,8 @@ class SharedModel:
         self._load = load
         self._changed = threading.Condition()
         self._asking: list[Seat] = []
-        self._expected: set[Seat] = set()  # had a part in the last step and are not back yet
+        self._speaking: dict[Seat, None] = {}  # have sequences; in the order in which they came
+        self._expected: set[Seat] = set()  # had a part in the last step and must ask for the next one
         self.steps = self.tokens = self.seats = self.running = 0
 
     def seat(self) -> Seat:
@@ -67,6 +71,7 @@ class SharedModel:
         with self._changed:
             handle = self._load().add(prompt, sampling, _Gated(grammar, seat))
             seat.grammars[handle] = grammar
+            self._speaking[seat] = None
             self.running += 1
             return handle
 
@@ -75,6 +80,7 @@ class SharedModel:
             self._load().cancel(handle)
             self.running -= seat.forget(handle)
             if not seat.grammars:
+                self._speaking.pop(seat, None)
                 self._expected.discard(seat)
                 self._changed.notify_all()
 
@@ -85,6 +91,8 @@ class SharedModel:
     def step(self, seat: Seat) -> None:
         """Gives a seat something that it has not said, or a failure."""
         with self._changed:
+            if seat.served:  # meanwhile
+                return
             self._asking.append(seat)
             self._expected.discard(seat)  # the last one who is expected wakes nobody: it takes the step itself
             patience = time.monotonic() + GRACE
@@ -96,8 +104,9 @@ class SharedModel:
                     self._step_for_all()
 
     def _step_for_all(self) -> None:
-        """Steps of every sequence whose thread asks for them."""
-        seats, self._asking = self._asking, []
+        """Steps of every sequence whose thread asks for them, or need not."""
+        ready = [seat for seat in self._speaking if seat.ready and seat not in self._asking]
+        seats, self._asking = self._asking + ready, []
         self._expected.clear()
         try:
             self._run(seats, BURST if len(seats) > 1 else 1)
@@ -111,7 +120,10 @@ class SharedModel:
         except BaseException as error:
             for seat in seats:
                 seat.failure = error
-        self._expected.update(seat for seat in seats if seat.goes_on)
+        for seat in seats:
+            if not seat.grammars:
+                self._speaking.pop(seat, None)
+        self._expected.update(seat for seat in seats if seat.comes_back)
         self._changed.notify_all()
 
     def _run(self, seats: Sequence[Seat], steps: int) -> None:
@@ -134,8 +146,8 @@ class SharedModel:
 class Seat:
     """A LanguageModel for one thread. What it says of a sequence may lag behind the sequence's grammar by some ids.
 
-    open: its sequences may go on, as their thread waits in `step`; ahead: what their steps gave and nobody has asked
-    for yet; failure: what ends them after that.
+    open: its sequences go on, as their thread waits in `step` or has no say in them; ahead: what their steps gave and
+    nobody has asked for yet; failure: what ends them after that.
     """
 
     shared: SharedModel
@@ -172,9 +184,19 @@ class Seat:
         return bool(self.ahead) or self.failure is not None
 
     @property
-    def goes_on(self) -> bool:
-        """Whether it will ask for another step: it did not wait for words, and something still runs."""
-        return self.failure is None and bool(self.grammars) and any(self.ahead)
+    def closed(self) -> bool:
+        """Whether its sequences take no words from their thread any more, so that they may run ahead of it."""
+        return all(grammar.closed for grammar in self.grammars.values())
+
+    @property
+    def ready(self) -> bool:
+        """Whether it may have a part in a step that it has not asked for."""
+        return bool(self.grammars) and self.closed and self.failure is None and len(self.ahead) < AHEAD
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether the next step is worth waiting for it: it said something and will say more, but not unasked."""
+        return bool(self.grammars) and not self.closed and self.failure is None and any(self.ahead)
 
     def take(self, said: dict[Handle, int]) -> int:
         """Its part of a step, if it was open. Sequences that are done are forgotten; if none speaks, it closes.
@@ -207,6 +229,10 @@ class _Gated:
     @property
     def done(self) -> bool:
         return self._grammar.done
+
+    @property
+    def closed(self) -> bool:
+        return self._grammar.closed
 
     @property
     def waiting(self) -> bool:

@@ -255,7 +255,7 @@ class Reader:
                 for handle, token in said.items():
                     if self._observe(handle, token, finished):
                         yield TakenBack()
-                if self._count == 1 and (take_on_turn := self._on_turn()):
+                if self._count == 1 and not self._model.ready and (take_on_turn := self._on_turn()):
                     yield self._news(take_on_turn)
         finally:
             for handle in self._takes:

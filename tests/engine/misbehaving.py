@@ -26,6 +26,10 @@ class ScriptedModel:
     prompts: list[tuple[int, ...]] = field(default_factory=list)
     running: dict[Handle, tuple[Grammar, int, list[int]]] = field(default_factory=dict)
 
+    @property
+    def ready(self) -> bool:
+        return False
+
     def add(self, prompt: Sequence[int], sampling: SamplingOptions, grammar: Grammar) -> Handle:
         handle = Handle(self.started)
         self.started += 1

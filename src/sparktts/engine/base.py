@@ -76,6 +76,10 @@ class LanguageModel(Protocol):
     def step(self) -> dict[Handle, int]:
         """One sampled id for every running sequence but those that wait; those that are done have left after it."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether the next `step` has its ids at hand, so that what is done with these may wait for those."""
+
     def cancel(self, handle: Handle) -> None:
         """Drops a sequence, running or not."""
 

@@ -74,6 +74,11 @@ class SequenceModel(ABC, Generic[Hidden]):
         self._running.append(_Sequence(handle, grammar, Sampler(sampling), pending))
         return handle
 
+    @property
+    def ready(self) -> bool:
+        """Whether the next step has its ids at hand: never, they are computed when they are asked for."""
+        return False
+
     def cancel(self, handle: Handle) -> None:
         """Drops a sequence; unknown handles, such as finished ones, are ignored."""
         for row, sequence in enumerate(self._running):

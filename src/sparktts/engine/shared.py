@@ -91,12 +91,12 @@ class SharedModel:
     def step(self, seat: Seat) -> None:
         """Gives a seat something that it has not said, or a failure."""
         with self._changed:
-            if seat.served:  # meanwhile
+            if seat.ready:  # meanwhile
                 return
             self._asking.append(seat)
             self._expected.discard(seat)  # the last one who is expected wakes nobody: it takes the step itself
             patience = time.monotonic() + GRACE
-            while not seat.served:
+            while not seat.ready:
                 left = patience - time.monotonic()
                 if self._expected and left > 0:
                     self._changed.wait(left)
@@ -105,7 +105,7 @@ class SharedModel:
 
     def _step_for_all(self) -> None:
         """Steps of every sequence whose thread asks for them, or need not."""
-        ready = [seat for seat in self._speaking if seat.ready and seat not in self._asking]
+        ready = [seat for seat in self._speaking if seat.may_run_ahead and seat not in self._asking]
         seats, self._asking = self._asking + ready, []
         self._expected.clear()
         try:
@@ -162,7 +162,7 @@ class Seat:
 
     def step(self) -> dict[Handle, int]:
         """One sampled id for every running sequence of this seat but those that wait."""
-        if not self.served:
+        if not self.ready:
             self.shared.step(self)
         if self.ahead:
             return self.ahead.popleft()
@@ -179,7 +179,7 @@ class Seat:
         return self.shared.logits(ids)
 
     @property
-    def served(self) -> bool:
+    def ready(self) -> bool:
         """Whether `step` has something to say."""
         return bool(self.ahead) or self.failure is not None
 
@@ -189,7 +189,7 @@ class Seat:
         return all(grammar.closed for grammar in self.grammars.values())
 
     @property
-    def ready(self) -> bool:
+    def may_run_ahead(self) -> bool:
         """Whether it may have a part in a step that it has not asked for."""
         return bool(self.grammars) and self.closed and self.failure is None and len(self.ahead) < AHEAD
 

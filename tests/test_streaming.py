@@ -21,11 +21,14 @@ from sparktts.engine.base import Handle
 from sparktts.errors import GenerationError, OptionError, TextError
 from sparktts.guards import STUCK_WINDOW
 from sparktts.streaming import (
+    GROWTH,
     HOLD,
     LARGEST_WINDOW,
     LATER_WINDOW,
     LOOK_AHEAD,
     MARGIN,
+    SILENT_GROWTH,
+    SOUNDING,
     Chunk,
     SpeechStream,
     _Pace,
@@ -514,8 +517,34 @@ def test_windows_grow_up_to_a_limit() -> None:
             sizes.append(stop - start)
             start = stop
             pace.decoded(sizes[-1], 0.0)
-    assert sizes[:3] == [2, 12, 72]
+            if len(sizes) > 1:
+                pace.sent(0.0)  # the first one was silence
+    assert sizes[:3] == [SOUNDING, SILENT_GROWTH * SOUNDING, GROWTH * SILENT_GROWTH * SOUNDING]
     assert set(sizes[3:]) == {LARGEST_WINDOW}
+
+
+@pytest.mark.parametrize(("each", "first"), [(0.001, SOUNDING), (0.02, 2)])
+def test_only_a_fast_model_is_waited_for_until_a_window_is_likely_to_sound(each: float, first: int) -> None:
+    clock = Clock()
+    pace = _Pace(10, 2, clock)
+    pace.begin()
+    known = 0
+    while (stop := pace.stop(0, known, finished=False)) is None:
+        known += 1
+        clock.now += each
+    assert (stop, known) == (first, first + 10)
+
+
+def test_the_first_window_does_not_wait_long_for_a_model_that_pauses() -> None:
+    clock = Clock()
+    pace = _Pace(10, 2, clock)
+    pace.begin()
+    assert pace.stop(0, 10 + 5, finished=False) is None
+    patience = pace.patience()
+    assert patience is not None
+    clock.now += patience
+    assert pace.stop(0, 10 + 5, finished=False) == 5
+    assert pace.patience() is None
 
 
 def test_a_window_is_decoded_early_when_the_listener_would_run_out() -> None:
@@ -529,7 +558,7 @@ def test_a_window_is_decoded_early_when_the_listener_would_run_out() -> None:
     assert patience is not None
     assert 0 < patience < 1.0 - MARGIN
     clock.now += patience
-    assert pace.stop(40, 40 + 10 + 60, finished=False) == 100
+    assert pace.stop(40, 40 + 10 + 70, finished=False) == 110
     assert pace.stop(40, 40 + 10 + 30, finished=False) is None  # too few to be worth it
     clock.now += 5  # too late anyway: full windows cost least
     assert pace.stop(40, 40 + 10 + 60, finished=False) is None

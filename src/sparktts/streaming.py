@@ -39,8 +39,12 @@ Mode = Literal["low-latency", "exact"]
 LOOK_AHEAD = 16  # tokens after a sample that are waited for in low-latency mode; chosen by benchmarks/streaming.py
 LEAST_LEFT = 16
 FIRST_WINDOW = 2  # tokens: as little as possible before the first sound
+# Most speech begins with silence, which is left out: the very first window is to have some sound in it, if that many
+# tokens come so soon.
+SOUNDING, SOUNDING_WAIT = 20, 0.2  # tokens, seconds
 GROWTH = 6  # times the last window is the next one
-LEAST_GROWTH = 1.2  # at least, if it has to come early
+SILENT_GROWTH = 2  # so long as nothing was heard
+LEAST_GROWTH = 1.6  # at least, if it has to come early
 LATER_WINDOW = 16  # tokens of the first window of a later utterance: something is playing then
 MOST_LOOK_AHEAD = 1000
 LARGEST_WINDOW = 300  # tokens; the thread that decodes can be stopped only between windows
@@ -114,7 +118,7 @@ class _Line:
 class _Pace:
     """When to decode how much, for somebody who plays every chunk as soon as it comes.
 
-    A window is decoded when it is full, and the next one is `GROWTH` times as large: so little is decoded twice. It is
+    A window is decoded when it is full, and the next one is several times as large: so little is decoded twice. It is
     decoded before it is full when the listener would run out of sound. While much is left to hear, a new utterance
     waits until it is complete: so long as nothing of it went out, it can be tried again.
     """
@@ -123,14 +127,13 @@ class _Pace:
         self._look_ahead, self._first, self._clock = look_ahead, first, clock
         self._until: float | None = None  # when the listener has heard everything
         self._cost = 0.0  # seconds that the last window took
-        self._size = first
-        self._begun = False
         self.late = 0.0
+        self.begin()
 
     def begin(self) -> None:
         """A new utterance, or another attempt at one."""
-        self._size = self._first if self._until is None else max(self._first, LATER_WINDOW)
-        self._begun = False
+        self._last = 0  # tokens of its last window
+        self._since = self._clock()
 
     @property
     def ahead(self) -> float:
@@ -142,28 +145,30 @@ class _Pace:
         if finished:
             return min(known, start + LARGEST_WINDOW) if known > start else None
         ready, ahead = known - self._look_ahead - start, self.ahead
-        if ready < 1 or (not self._begun and ahead > HOLD + self._cost):
+        if ready < 1 or (not self._last and ahead > HOLD + self._cost):
+            return None
+        if ready < SOUNDING and self._hopeful > 0:
             return None
         soon = 0.0 < ahead < self._reserve and ready >= math.ceil(LEAST_GROWTH / GROWTH * self._size)
         return start + min(ready, LARGEST_WINDOW) if ready >= self._size or soon else None
 
     def enough(self, start: int) -> int:
         """Tokens below which `stop` says None before `patience` is over, if no more than their number changes."""
-        if not self._begun and self.ahead > HOLD + self._cost:
+        if not self._last and self.ahead > HOLD + self._cost:
             return sys.maxsize
         soon = 0.0 < self.ahead < self._reserve
         size = math.ceil(LEAST_GROWTH / GROWTH * self._size) if soon else self._size
-        return start + self._look_ahead + max(1, size)
+        return start + self._look_ahead + max(1, size, SOUNDING if self._hopeful > 0 else 0)
 
     def patience(self) -> float | None:
         """Seconds after which `stop` may answer otherwise although no token has come; None: it will not."""
-        reserve = self._reserve if self._begun else max(self._reserve, HOLD + self._cost)
-        left = self.ahead - reserve
+        reserve = self._reserve if self._last else max(self._reserve, HOLD + self._cost)
+        left = max(self.ahead - reserve, self._hopeful)
         return left + 0.001 if left > 0 else None
 
     def decoded(self, tokens: int, seconds: float) -> None:
         """A window was decoded."""
-        self._size, self._cost, self._begun = min(GROWTH * tokens, LARGEST_WINDOW), seconds, True
+        self._last, self._cost = tokens, seconds
 
     def sent(self, seconds: float) -> None:
         """So much sound went out."""
@@ -171,6 +176,19 @@ class _Pace:
         if self._until is not None:
             self.late += max(0.0, now - self._until)
         self._until = max(now, self._until or now) + seconds
+
+    @property
+    def _size(self) -> int:
+        """Tokens of a full window."""
+        heard = self._until is not None
+        if not self._last:
+            return max(self._first, LATER_WINDOW) if heard else self._first
+        return min((GROWTH if heard else SILENT_GROWTH) * self._last, LARGEST_WINDOW)
+
+    @property
+    def _hopeful(self) -> float:
+        """Seconds for which the very first window waits for more tokens."""
+        return self._since + SOUNDING_WAIT - self._clock() if self._until is None and not self._last else 0.0
 
     @property
     def _reserve(self) -> float:

@@ -247,15 +247,13 @@ def test_what_was_said_before_a_failure_is_still_told() -> None:
     shared = SharedModel(lambda: model)  # type: ignore[arg-type,return-value]
     seats = [shared.seat(), shared.seat()]
     handles = [seat.add([1], GREEDY, Count(9)) for seat in seats]
-    with shared._changed:
-        shared._asking += seats
-        shared._step_for_all()
+    shared._step_for_all(seats)
     for seat, handle in zip(seats, handles, strict=True):
         assert [seat.step(), seat.step()] == [{handle: 7}, {handle: 7}]
         with pytest.raises(MemoryError):
             seat.step()
         seat.cancel(handle)
-    assert shared._asking == []  # nobody is left in the queue
+    assert not shared._asking  # nobody is left in the queue
     assert shared.running == 0
 
 

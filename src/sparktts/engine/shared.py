@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ..errors import GenerationError
@@ -56,10 +57,12 @@ class SharedModel:
     def __init__(self, load: Callable[[], LanguageModel]) -> None:
         """load: gives the model when it is first needed."""
         self._load = load
-        self._changed = threading.Condition()
-        self._asking: list[Seat] = []
-        self._speaking: dict[Seat, None] = {}  # have sequences; in the order in which they came
+        self._changed = threading.Condition()  # never held while the model computes: what is ready can be fetched
+        self._busy = False  # somebody has the model
+        self._waiting = 0  # threads that want it for something short
+        self._asking: dict[Seat, None] = {}
         self._expected: set[Seat] = set()  # had a part in the last step and must ask for the next one
+        self._speaking: dict[Seat, None] = {}  # have sequences; in the order in which they came
         self.steps = self.tokens = self.seats = self.running = 0
 
     def seat(self) -> Seat:
@@ -68,46 +71,77 @@ class SharedModel:
         return Seat(self)
 
     def add(self, seat: Seat, prompt: Sequence[int], sampling: SamplingOptions, grammar: Grammar) -> Handle:
-        with self._changed:
-            handle = self._load().add(prompt, sampling, _Gated(grammar, seat))
+        with self._alone() as model:
+            handle = model.add(prompt, sampling, _Gated(grammar, seat))
             seat.grammars[handle] = grammar
             self._speaking[seat] = None
             self.running += 1
             return handle
 
     def cancel(self, seat: Seat, handle: Handle) -> None:
-        with self._changed:
-            self._load().cancel(handle)
+        with self._alone() as model:
+            model.cancel(handle)
             self.running -= seat.forget(handle)
             if not seat.grammars:
                 self._speaking.pop(seat, None)
                 self._expected.discard(seat)
-                self._changed.notify_all()
 
     def logits(self, ids: Sequence[int]) -> Samples:
+        with self._alone() as model:
+            return model.logits(ids)
+
+    @contextmanager
+    def _alone(self) -> Iterator[LanguageModel]:
+        """The model, for something short: steps that several wait for end early for it."""
         with self._changed:
-            return self._load().logits(ids)
+            self._waiting += 1
+            try:
+                while self._busy:
+                    self._changed.wait()
+            except BaseException:  # Ctrl-C
+                self._changed.notify_all()
+                raise
+            finally:
+                self._waiting -= 1
+            self._busy = True
+        try:
+            yield self._load()
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        with self._changed:
+            self._busy = False
+            self._changed.notify_all()
 
     def step(self, seat: Seat) -> None:
         """Gives a seat something that it has not said, or a failure."""
         with self._changed:
-            if seat.ready:  # meanwhile
-                return
-            self._asking.append(seat)
+            self._asking[seat] = None
             self._expected.discard(seat)  # the last one who is expected wakes nobody: it takes the step itself
-            patience = time.monotonic() + GRACE
-            while not seat.ready:
-                left = patience - time.monotonic()
-                if self._expected and left > 0:
-                    self._changed.wait(left)
-                else:
-                    self._step_for_all()
+            until = time.monotonic() + GRACE
+            while not seat.ready and (delay := self._delay(until)) != 0:
+                self._changed.wait(delay)
+            if seat.ready:
+                self._asking.pop(seat, None)
+                return
+            seats = [*self._asking, *(other for other in self._speaking if other.may_run_ahead)]
+            self._asking.clear()
+            self._expected.clear()
+            self._busy = True
+        try:
+            self._step_for_all(list(dict.fromkeys(seats)))
+        finally:
+            self._leave()
 
-    def _step_for_all(self) -> None:
-        """Steps of every sequence whose thread asks for them, or need not."""
-        ready = [seat for seat in self._speaking if seat.may_run_ahead and seat not in self._asking]
-        seats, self._asking = self._asking + ready, []
-        self._expected.clear()
+    def _delay(self, until: float) -> float | None:
+        """Seconds for which somebody who asks should wait; None: until something has changed."""
+        if self._busy or self._waiting:
+            return None
+        return max(0.0, until - time.monotonic()) if self._expected else 0.0
+
+    def _step_for_all(self, seats: Sequence[Seat]) -> None:
+        """Steps of every sequence of these seats."""
         try:
             self._run(seats, BURST if len(seats) > 1 else 1)
         except GenerationError:
@@ -123,11 +157,10 @@ class SharedModel:
         for seat in seats:
             if not seat.grammars:
                 self._speaking.pop(seat, None)
-        self._expected.update(seat for seat in seats if seat.comes_back)
-        self._changed.notify_all()
+        self._expected.update(seat for seat in seats if seat.comes_back and seat not in self._asking)
 
     def _run(self, seats: Sequence[Seat], steps: int) -> None:
-        """So many steps, or fewer if all seats wait for words or have ended before."""
+        """So many steps, or fewer: if all seats wait for words or have ended before, or a thread wants the model."""
         for seat in seats:
             seat.open = True
         try:
@@ -136,7 +169,7 @@ class SharedModel:
                 self.running -= sum(seat.take(said) for seat in seats)
                 self.steps += 1
                 self.tokens += len(said)
-                steps -= 1
+                steps = 0 if self._waiting else steps - 1
         finally:
             for seat in seats:
                 seat.open = False
@@ -146,13 +179,14 @@ class SharedModel:
 class Seat:
     """A LanguageModel for one thread. What it says of a sequence may lag behind the sequence's grammar by some ids.
 
-    open: its sequences go on, as their thread waits in `step` or has no say in them; ahead: what their steps gave and
-    nobody has asked for yet; failure: what ends them after that.
+    open: its sequences go on, as their thread waits in `step` or has no say in them; spoke: its last step gave
+    something; ahead: what its steps gave and nobody has asked for yet; failure: what ends them after that.
     """
 
     shared: SharedModel
     grammars: dict[Handle, Grammar] = field(default_factory=dict)
     open: bool = False
+    spoke: bool = False
     ahead: deque[dict[Handle, int]] = field(default_factory=deque)
     failure: BaseException | None = None
 
@@ -195,8 +229,8 @@ class Seat:
 
     @property
     def comes_back(self) -> bool:
-        """Whether the next step is worth waiting for it: it said something and will say more, but not unasked."""
-        return bool(self.grammars) and not self.closed and self.failure is None and any(self.ahead)
+        """Whether the next step is worth waiting for it: it did not wait for words, and does not run ahead."""
+        return bool(self.grammars) and not self.closed and self.failure is None and self.spoke
 
     def take(self, said: dict[Handle, int]) -> int:
         """Its part of a step, if it was open. Sequences that are done are forgotten; if none speaks, it closes.
@@ -210,7 +244,7 @@ class Seat:
         done, self.grammars = len(self.grammars) - len(going), going
         if own or not self.ahead:
             self.ahead.append(own)
-        self.open = bool(own)
+        self.open = self.spoke = bool(own)
         return done
 
     def forget(self, handle: Handle) -> int:

@@ -625,8 +625,8 @@ def first_window(look_ahead: int, exact: bool) -> int:
 
 
 def left_context(look_ahead: int, exact: bool) -> int | None:
-    """Tokens before a window that are decoded with it: twice the look-ahead leaves less of an error than it does."""
-    return None if exact else max(LEAST_LEFT, 2 * look_ahead)
+    """Tokens before a window that are decoded with it: as many as behind it, as the networks look both ways alike."""
+    return None if exact else max(LEAST_LEFT, look_ahead)
 
 
 def _look_ahead(mode: str, tokens: int | None, context: int) -> int:

@@ -540,11 +540,11 @@ def test_the_first_window_does_not_wait_long_for_a_model_that_pauses() -> None:
     pace = _Pace(10, 2, clock)
     pace.begin()
     assert pace.stop(0, 10 + 5, finished=False) is None
-    patience = pace.patience()
+    patience = pace.patience(10 + 5)
     assert patience is not None
     clock.now += patience
     assert pace.stop(0, 10 + 5, finished=False) == 5
-    assert pace.patience() is None
+    assert pace.patience(10 + 5) is None
 
 
 def test_a_window_is_decoded_early_when_the_listener_would_run_out() -> None:
@@ -554,7 +554,7 @@ def test_a_window_is_decoded_early_when_the_listener_would_run_out() -> None:
     pace.decoded(40, 0.1)
     pace.sent(1.0)
     assert pace.stop(40, 40 + 10 + 60, finished=False) is None  # 120 would be full
-    patience = pace.patience()
+    patience = pace.patience(100)
     assert patience is not None
     assert 0 < patience < 1.0 - MARGIN
     clock.now += patience
@@ -562,7 +562,7 @@ def test_a_window_is_decoded_early_when_the_listener_would_run_out() -> None:
     assert pace.stop(40, 40 + 10 + 30, finished=False) is None  # too few to be worth it
     clock.now += 5  # too late anyway: full windows cost least
     assert pace.stop(40, 40 + 10 + 60, finished=False) is None
-    assert pace.patience() is None
+    assert pace.patience(100) is None
     pace.sent(0.5)
     assert pace.late == pytest.approx(5 - (1.0 - patience))
     assert pace.ahead == pytest.approx(0.5)
@@ -572,10 +572,11 @@ def test_a_window_is_decoded_early_when_the_listener_would_run_out() -> None:
     st.lists(st.tuples(st.integers(1, 300), st.floats(0.001, 0.5)), max_size=5),
     st.floats(0.0, 3.0),
     st.integers(0, 40),
+    st.integers(0, 100),
     st.booleans(),
 )
 def test_fewer_tokens_than_enough_are_never_decoded(
-    windows: list[tuple[int, float]], later: float, start: int, anew: bool
+    windows: list[tuple[int, float]], later: float, start: int, more: int, anew: bool
 ) -> None:
     clock = Clock()
     pace = _Pace(10, 2, clock)
@@ -585,9 +586,12 @@ def test_fewer_tokens_than_enough_are_never_decoded(
     clock.now += later
     if anew:
         pace.begin()
-    enough = min(pace.enough(start), 1000)
-    assert all(pace.stop(start, known, finished=False) is None for known in range(start, enough))
-    assert enough == 1000 or pace.stop(start, enough, finished=False) is not None
+    known = start + more
+    waits = pace.stop(start, known, finished=False) is None
+    enough = min(pace.enough(start, known), 1000)
+    if waits:
+        assert all(pace.stop(start, later, finished=False) is None for later in range(known, enough))
+    assert enough == 1000 or pace.stop(start, max(enough, start + 10 + SOUNDING), finished=False) is not None
 
 
 def test_a_later_utterance_waits_while_there_is_much_to_hear() -> None:
@@ -599,7 +603,7 @@ def test_a_later_utterance_waits_while_there_is_much_to_hear() -> None:
     pace.begin()
     assert pace.stop(0, 150, finished=False) is None
     assert pace.stop(0, 150, finished=True) == 150
-    patience = pace.patience()
+    patience = pace.patience(100)
     assert patience == pytest.approx(4.0 - HOLD - 0.2, abs=0.01)
     clock.now += patience
     assert pace.stop(0, 150, finished=False) == 140

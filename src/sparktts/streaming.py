@@ -39,9 +39,9 @@ Mode = Literal["low-latency", "exact"]
 LOOK_AHEAD = 16  # tokens after a sample that are waited for in low-latency mode; chosen by benchmarks/streaming.py
 LEAST_LEFT = 16
 FIRST_WINDOW = 2  # tokens: as little as possible before the first sound
-# Most speech begins with silence, which is left out: the very first window is to have some sound in it, if that many
-# tokens come so soon.
-SOUNDING, SOUNDING_WAIT = 20, 0.2  # tokens, seconds
+# Most speech begins with silence, which is left out: the very first window is to have some sound in it, if the model
+# is so fast that so many more tokens come so soon.
+SOUNDING, SOUNDING_WAIT = 20, 0.12  # tokens, seconds
 GROWTH = 6  # times the last window is the next one
 SILENT_GROWTH = 2  # so long as nothing was heard
 LEAST_GROWTH = 1.6  # at least, if it has to come early
@@ -147,23 +147,23 @@ class _Pace:
         ready, ahead = known - self._look_ahead - start, self.ahead
         if ready < 1 or (not self._last and ahead > HOLD + self._cost):
             return None
-        if ready < SOUNDING and self._hopeful > 0:
+        if ready < SOUNDING and self._hope(known) > 0:
             return None
         soon = 0.0 < ahead < self._reserve and ready >= math.ceil(LEAST_GROWTH / GROWTH * self._size)
         return start + min(ready, LARGEST_WINDOW) if ready >= self._size or soon else None
 
-    def enough(self, start: int) -> int:
+    def enough(self, start: int, known: int) -> int:
         """Tokens below which `stop` says None before `patience` is over, if no more than their number changes."""
         if not self._last and self.ahead > HOLD + self._cost:
             return sys.maxsize
         soon = 0.0 < self.ahead < self._reserve
         size = math.ceil(LEAST_GROWTH / GROWTH * self._size) if soon else self._size
-        return start + self._look_ahead + max(1, size, SOUNDING if self._hopeful > 0 else 0)
+        return start + self._look_ahead + max(1, size, SOUNDING if self._hope(known) > 0 else 0)
 
-    def patience(self) -> float | None:
+    def patience(self, known: int) -> float | None:
         """Seconds after which `stop` may answer otherwise although no token has come; None: it will not."""
         reserve = self._reserve if self._last else max(self._reserve, HOLD + self._cost)
-        left = max(self.ahead - reserve, self._hopeful)
+        left = max(self.ahead - reserve, self._hope(known))
         return left + 0.001 if left > 0 else None
 
     def decoded(self, tokens: int, seconds: float) -> None:
@@ -185,10 +185,11 @@ class _Pace:
             return max(self._first, LATER_WINDOW) if heard else self._first
         return min((GROWTH if heard else SILENT_GROWTH) * self._last, LARGEST_WINDOW)
 
-    @property
-    def _hopeful(self) -> float:
-        """Seconds for which the very first window waits for more tokens."""
-        return self._since + SOUNDING_WAIT - self._clock() if self._until is None and not self._last else 0.0
+    def _hope(self, known: int) -> float:
+        """Seconds for which the very first window waits for more tokens, as they have come quickly so far."""
+        if self._until is not None or self._last:
+            return 0.0
+        return self._since + SOUNDING_WAIT * known / (SOUNDING - FIRST_WINDOW) - self._clock()
 
     @property
     def _reserve(self) -> float:
@@ -472,8 +473,8 @@ class _Decoding:
                     stop = None if line.fixed else self.pace.stop(start, len(line.codes), line.finished)
                     if stop is not None or (line.finished and not line.fixed):
                         break
-                    relay.enough = self.pace.enough(start)
-                    relay.changed.wait(self.pace.patience())
+                    relay.enough = self.pace.enough(start, len(line.codes))
+                    relay.changed.wait(self.pace.patience(len(line.codes)))
                 finished, codes = line.finished, np.array(line.codes, np.int64)
             if stop is None:
                 break

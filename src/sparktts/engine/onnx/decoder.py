@@ -18,6 +18,7 @@ Floats = npt.NDArray[np.float32]
 
 # Positions of a prompt computed at a time. Fewer take less memory, more are not faster (measured from 64 to 512).
 CHUNK = 128
+WORD = 16  # positions of a chunk at most whose buffers are kept bound: words that come on demand have so few
 # Microseconds that a thread of the pool waits awake for the next operator. A step has 170 of them, and falling asleep
 # between them costs a quarter of its time; without this limit threads take the cores from whatever runs beside it.
 SPIN = 50
@@ -46,13 +47,14 @@ class _Bound:
 class Decoder:
     """Runs the stack on rows of a cache. Not thread-safe.
 
-    Buffers are bound by address, for single ids once for each run of rows: nothing is copied or allocated for a token.
+    Buffers are bound by address, for single ids and short chunks once for each run of rows: nothing is copied or
+    allocated for a token.
     """
 
     def __init__(self, session: Any, config: LanguageModelConfig, table: EmbeddingTable) -> None:
         self._session, self._config, self._table = session, config, table
         self.cache = KeyValueCache(config)
-        self._kept: dict[tuple[int, int], _Bound] = {}
+        self._kept: dict[tuple[int, int, int], _Bound] = {}
         self._total = np.zeros(1, np.int32)
 
     def beside(self) -> Decoder:
@@ -84,12 +86,13 @@ class Decoder:
     def _run(self, row: int, ids: Sequence[Sequence[int]], past: Sequence[int], first: int) -> Floats:
         """ids: (B, T) for the rows from `row` on. first: LAST or ALL positions. Returns (B, 1 or T, hidden)."""
         batch, count = len(ids), len(ids[0])
-        if count > 1:
+        place = row, batch, count
+        if count > WORD or first != LAST:
             bound = self._bind(row, batch, count, first)
-        elif (row, batch) in self._kept:
-            bound = self._kept[row, batch]
+        elif place in self._kept:
+            bound = self._kept[place]
         else:
-            bound = self._kept[row, batch] = self._bind(row, batch, 1, LAST)
+            bound = self._kept[place] = self._bind(row, batch, count, LAST)
         bound.embedded[:] = self._table.rows([token for line in ids for token in line]).reshape(batch, count, -1)
         bound.lengths[:] = np.asarray(past) + (count - 1)
         self._total[0] = bound.lengths.max() + 1

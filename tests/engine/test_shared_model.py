@@ -223,27 +223,74 @@ def test_sequences_that_wait_for_words_get_nothing_and_leave_the_others_alone(mo
     assert seat.step() == {}
 
 
+class Slow:
+    """Says 7 for everyone, after `before` has let it."""
+
+    def __init__(self, before: Callable[[int], object]) -> None:
+        self.handles, self.count, self.before = list[Handle](), 0, before
+
+    def add(self, *_: object) -> Handle:
+        self.handles.append(Handle(len(self.handles)))
+        return self.handles[-1]
+
+    def step(self) -> dict[Handle, int]:
+        self.count += 1
+        self.before(self.count)
+        return dict.fromkeys(self.handles, 7)
+
+    def cancel(self, handle: Handle) -> None:
+        self.handles.remove(handle)
+
+
+def test_what_is_ready_is_fetched_while_the_model_computes() -> None:
+    stuck, go_on = threading.Event(), threading.Event()
+
+    def before(count: int) -> None:
+        if count > BURST:
+            stuck.set()
+            go_on.wait(30)
+
+    model = Slow(before)
+    shared = SharedModel(lambda: model)  # type: ignore[arg-type,return-value]
+    seats = [shared.seat(), shared.seat()]
+    for seat in seats:
+        seat.add([1], GREEDY, Count(100))
+    with ThreadPoolExecutor(2) as pool:
+        content = pool.submit(lambda: [seats[0].step() for _ in range(3)])
+        eager = pool.submit(lambda: [seats[1].step() for _ in range(BURST + 1)])
+        assert stuck.wait(30)
+        assert len(content.result(30)) == 3
+        assert not eager.done()
+        go_on.set()
+        assert len(eager.result(30)) == BURST + 1
+
+
+def test_steps_for_several_end_early_for_a_new_sequence() -> None:
+    begun = threading.Event()
+
+    def before(count: int) -> None:
+        begun.set()
+        time.sleep(0.05)
+
+    model = Slow(before)
+    shared = SharedModel(lambda: model)  # type: ignore[arg-type,return-value]
+    seats = [shared.seat(), shared.seat()]
+    for seat in seats:
+        seat.add([1], GREEDY, Count(100))
+    with ThreadPoolExecutor(1) as pool:
+        eager = pool.submit(seats[0].step)
+        assert begun.wait(30)
+        shared.seat().add([1], GREEDY, Count(100))
+        assert model.count < BURST
+        eager.result(30)
+
+
 def test_what_was_said_before_a_failure_is_still_told() -> None:
-    class Breaking:
-        """Two steps, and no more."""
+    def before(count: int) -> None:
+        if count > 2:
+            raise MemoryError
 
-        def __init__(self) -> None:
-            self.handles, self.left = list[Handle](), 2
-
-        def add(self, *_: object) -> Handle:
-            self.handles.append(Handle(len(self.handles)))
-            return self.handles[-1]
-
-        def step(self) -> dict[Handle, int]:
-            self.left -= 1
-            if self.left < 0:
-                raise MemoryError
-            return dict.fromkeys(self.handles, 7)
-
-        def cancel(self, handle: Handle) -> None:
-            self.handles.remove(handle)
-
-    model = Breaking()
+    model = Slow(before)
     shared = SharedModel(lambda: model)  # type: ignore[arg-type,return-value]
     seats = [shared.seat(), shared.seat()]
     handles = [seat.add([1], GREEDY, Count(9)) for seat in seats]

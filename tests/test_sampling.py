@@ -23,6 +23,11 @@ def test_temperature_zero_takes_the_best() -> None:
     assert set(draws(SamplingOptions(temperature=0.0), 5)) == {IDS[SCORES.argmax()]}
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_smallest_temperature_takes_the_best() -> None:
+    assert set(draws(SamplingOptions(temperature=1e-300), 5)) == {IDS[SCORES.argmax()]}
+
+
 def test_a_seed_repeats_and_another_differs() -> None:
     first, again, other = (draws(SamplingOptions(seed=seed), 50) for seed in (1, 1, 2))
     assert (first == again).all()

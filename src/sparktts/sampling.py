@@ -10,6 +10,7 @@ import numpy.typing as npt
 from .errors import OptionError
 
 PUBLISHED_TEMPERATURE = 0.8
+COLDEST = 1e-6  # temperature; below it the likeliest id is taken
 Logits = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
@@ -58,7 +59,8 @@ class Sampler:
 
     def __init__(self, options: SamplingOptions) -> None:
         self.options = options
-        self._temperature = PUBLISHED_TEMPERATURE if options.temperature is None else options.temperature
+        temperature = PUBLISHED_TEMPERATURE if options.temperature is None else options.temperature
+        self._temperature = temperature if temperature >= COLDEST else 0.0
         self._random = np.random.Generator(np.random.PCG64(options.seed))
         self._seen: set[int] = set()
 

@@ -17,7 +17,8 @@ from sparktts.engine.torch.language_model import TorchLanguageModel
 from sparktts.errors import CheckpointError, OptionError, SparkTTSError
 from sparktts.tokenizer import SparkTokenizer
 from sparktts.train.lm.export import export_run
-from sparktts.train.lm.options import LanguageModelOptions
+from sparktts.train.lm.optimizer import make_optimizer
+from sparktts.train.lm.options import LanguageModelOptions, OptimizerOptions
 from sparktts.train.lm.packing import pack
 from sparktts.train.lm.trainer import Trainer, train
 from sparktts.train.options import parse_options
@@ -91,6 +92,11 @@ def test_muon_moves_matrices_in_all_directions_alike_and_learns(mini: Path, shar
     made.fit()
     losses = [line["loss"] for line in lines(tmp_path / "run", "validation")]
     assert losses[-1] < losses[0] - 2
+
+
+def test_muon_without_a_matrix_to_train_is_refused() -> None:
+    with pytest.raises(OptionError, match="use adamw"):
+        make_optimizer(torch.nn.LayerNorm(8), OptimizerOptions(kind="muon"))
 
 
 @pytest.mark.parametrize("kind", ["adamw", "muon"])

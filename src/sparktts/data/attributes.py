@@ -33,12 +33,12 @@ class Pitch:
 
 def check_library() -> None:
     """Raises OptionError, saying how to install it, if pitch cannot be measured."""
-    _detector()
+    pitch_detector()
 
 
 def pitch(samples: Samples) -> Pitch | None:
     """F0 of a clip, None where too little of it is voiced. samples: (N,) float32 at 16 kHz. Raises OptionError."""
-    found = _detector().detect(samples, SAMPLE_RATE, fmin=F0_RANGE[0], fmax=F0_RANGE[1])
+    found = pitch_detector().detect(samples, SAMPLE_RATE, fmin=F0_RANGE[0], fmax=F0_RANGE[1])
     voiced = found.pitch_hz[found.confidence >= _VOICED]
     if len(voiced) < _FEWEST_VOICED:
         return None
@@ -91,8 +91,8 @@ def _level(amount: float, bounds: tuple[float, ...]) -> int:
 
 
 @lru_cache(maxsize=1)
-def _detector() -> Any:
-    """One thread, as clips are measured in processes side by side."""
+def pitch_detector() -> Any:
+    """swift-f0, on one thread, as clips are measured in processes side by side. Raises OptionError without it."""
     try:
         from swift_f0 import SwiftF0
     except ImportError:

@@ -20,6 +20,7 @@ from ...audio.loudness import normalize_volume
 from ...audio.pitch import F0_RANGE
 from ...audio.reference import reference_window
 from ...audio.samples import Samples
+from ...data.attributes import pitch_detector
 from ...data.audio_source import open_audio
 from ...data.schema import Clip
 from ...data.shards import read_shards, source_folder
@@ -115,22 +116,13 @@ def pitch_track(samples: Samples, hop: int) -> tuple[Samples, Samples]:
 
     samples: (N,) at 16 kHz. Raises OptionError without the library.
     """
-    found = _detector().detect(samples, 16000, fmin=F0_RANGE[0], fmax=F0_RANGE[1])
+    found = pitch_detector().detect(samples, 16000, fmin=F0_RANGE[0], fmax=F0_RANGE[1])
     times, hertz = np.asarray(found.timestamps), np.asarray(found.pitch_hz)
     sure = (np.asarray(found.confidence) >= 0.5) & (hertz > 0)
     centres = (np.arange(len(samples) // hop) + 0.5) * hop / 16000
     voiced = np.interp(centres, times, sure.astype(np.float64)) >= 0.5
     logs = np.interp(centres, times[sure], np.log(hertz[sure])) if sure.any() else np.full(len(centres), np.log(120.0))
     return logs.astype(np.float32), voiced.astype(np.float32)
-
-
-@lru_cache(maxsize=1)
-def _detector() -> Any:
-    try:
-        from swift_f0 import SwiftF0
-    except ImportError:
-        raise OptionError('A source-filter decoder is trained with swift-f0: pip install "sparktts[train]".') from None
-    return SwiftF0(threads=1, spin=False)
 
 
 def load_clips(options: DataOptions) -> tuple[list[Clip], list[Clip], Path, Path]:

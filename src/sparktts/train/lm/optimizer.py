@@ -48,6 +48,8 @@ def make_optimizer(model: torch.nn.Module, options: OptimizerOptions) -> torch.o
         return _adamw([(matrices, options.weight_decay), (others, 0.0)], options)
     if not hasattr(torch.optim, "Muon"):
         raise OptionError("`optimizer.kind: muon` needs PyTorch 2.9 or newer.")
+    if not matrices:
+        raise OptionError("`optimizer.kind: muon` is for the layers' matrices, and none is trained: use adamw.")
     # match_rms_adamw: updates as large as AdamW's, so that one learning rate serves both (arXiv 2502.16982).
     muon = torch.optim.Muon(
         matrices, lr=options.learning_rate, weight_decay=options.weight_decay, adjust_lr_fn="match_rms_adamw"

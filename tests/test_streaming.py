@@ -27,7 +27,6 @@ from sparktts.streaming import (
     LATER_WINDOW,
     LOOK_AHEAD,
     MARGIN,
-    SILENT_GROWTH,
     SOUNDING,
     Chunk,
     SpeechStream,
@@ -519,7 +518,7 @@ def test_windows_grow_up_to_a_limit() -> None:
             pace.decoded(sizes[-1], 0.0)
             if len(sizes) > 1:
                 pace.sent(0.0)  # the first one was silence
-    assert sizes[:3] == [SOUNDING, SILENT_GROWTH * SOUNDING, GROWTH * SILENT_GROWTH * SOUNDING]
+    assert sizes[:3] == [SOUNDING, SOUNDING, GROWTH * SOUNDING]
     assert set(sizes[3:]) == {LARGEST_WINDOW}
 
 

@@ -43,7 +43,7 @@ FIRST_WINDOW = 2  # tokens: as little as possible before the first sound
 # is so fast that so many more tokens come so soon.
 SOUNDING, SOUNDING_WAIT = 20, 0.12  # tokens, seconds
 GROWTH = 6  # times the last window is the next one
-SILENT_GROWTH = 2  # so long as nothing was heard
+SILENT_GROWTH = 2  # so long as nothing was heard, and up to SOUNDING
 LEAST_GROWTH = 1.6  # at least, if it has to come early
 LATER_WINDOW = 16  # tokens of the first window of a later utterance: something is playing then
 MOST_LOOK_AHEAD = 1000
@@ -183,7 +183,7 @@ class _Pace:
         heard = self._until is not None
         if not self._last:
             return max(self._first, LATER_WINDOW) if heard else self._first
-        return min((GROWTH if heard else SILENT_GROWTH) * self._last, LARGEST_WINDOW)
+        return min(GROWTH * self._last, LARGEST_WINDOW) if heard else min(SILENT_GROWTH * self._last, SOUNDING)
 
     def _hope(self, known: int) -> float:
         """Seconds for which the very first window waits for more tokens, as they have come quickly so far."""

@@ -43,7 +43,8 @@ FIRST_WINDOW = 2  # tokens: as little as possible before the first sound
 # is so fast that so many more tokens come so soon.
 SOUNDING, SOUNDING_WAIT = 20, 0.12  # tokens, seconds
 GROWTH = 6  # times the last window is the next one
-SILENT_GROWTH = 2  # so long as nothing was heard, and up to SOUNDING
+EARLY_GROWTH = 2  # before there was so much to hear, and up to SOUNDING
+EARLY = 0.15  # seconds
 LEAST_GROWTH = 1.6  # at least, if it has to come early
 LATER_WINDOW = 16  # tokens of the first window of a later utterance: something is playing then
 MOST_LOOK_AHEAD = 1000
@@ -126,6 +127,7 @@ class _Pace:
     def __init__(self, look_ahead: int, first: int, clock: Callable[[], float]) -> None:
         self._look_ahead, self._first, self._clock = look_ahead, first, clock
         self._until: float | None = None  # when the listener has heard everything
+        self._heard = 0.0  # seconds of sound that went out
         self._cost = 0.0  # seconds that the last window took
         self.late = 0.0
         self.begin()
@@ -149,7 +151,7 @@ class _Pace:
             return None
         if ready < SOUNDING and self._hope(known) > 0:
             return None
-        soon = 0.0 < ahead < self._reserve and ready >= math.ceil(LEAST_GROWTH / GROWTH * self._size)
+        soon = 0.0 < ahead < self._reserve and ready >= self._least
         return start + min(ready, LARGEST_WINDOW) if ready >= self._size or soon else None
 
     def enough(self, start: int, known: int) -> int:
@@ -157,7 +159,7 @@ class _Pace:
         if not self._last and self.ahead > HOLD + self._cost:
             return sys.maxsize
         soon = 0.0 < self.ahead < self._reserve
-        size = math.ceil(LEAST_GROWTH / GROWTH * self._size) if soon else self._size
+        size = self._least if soon else self._size
         return start + self._look_ahead + max(1, size, SOUNDING if self._hope(known) > 0 else 0)
 
     def patience(self, known: int) -> float | None:
@@ -176,14 +178,23 @@ class _Pace:
         if self._until is not None:
             self.late += max(0.0, now - self._until)
         self._until = max(now, self._until or now) + seconds
+        self._heard += seconds
 
     @property
     def _size(self) -> int:
         """Tokens of a full window."""
-        heard = self._until is not None
         if not self._last:
-            return max(self._first, LATER_WINDOW) if heard else self._first
-        return min(GROWTH * self._last, LARGEST_WINDOW) if heard else min(SILENT_GROWTH * self._last, SOUNDING)
+            return self._first if self._until is None else max(self._first, LATER_WINDOW)
+        if self._heard < EARLY:
+            return min(EARLY_GROWTH * self._last, SOUNDING)
+        return min(GROWTH * self._last, LARGEST_WINDOW)
+
+    @property
+    def _least(self) -> int:
+        """Tokens of a window that has to come early."""
+        if not self._last:
+            return math.ceil(LEAST_GROWTH / GROWTH * self._size)
+        return min(self._size, math.ceil(LEAST_GROWTH * self._last))
 
     def _hope(self, known: int) -> float:
         """Seconds for which the very first window waits for more tokens, as they have come quickly so far."""

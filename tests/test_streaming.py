@@ -589,7 +589,7 @@ def test_fewer_tokens_than_enough_are_never_decoded(
     waits = pace.stop(start, known, finished=False) is None
     enough = min(pace.enough(start, known), 1000)
     if waits:
-        assert all(pace.stop(start, later, finished=False) is None for later in range(known, enough))
+        assert all(pace.stop(start, number, finished=False) is None for number in range(known, enough))
     assert enough == 1000 or pace.stop(start, max(enough, start + 10 + SOUNDING), finished=False) is not None
 
 

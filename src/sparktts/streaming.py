@@ -43,8 +43,7 @@ FIRST_WINDOW = 2  # tokens: as little as possible before the first sound
 # is so fast that so many more tokens come so soon.
 SOUNDING, SOUNDING_WAIT = 20, 0.12  # tokens, seconds
 GROWTH = 6  # times the last window is the next one
-EARLY_GROWTH = 2  # before there was so much to hear, and up to SOUNDING
-EARLY = 0.15  # seconds
+EARLY, EARLY_GROWTH = 0.15, 2  # until so many seconds of sound went out, and up to SOUNDING: the first may be short
 LEAST_GROWTH = 1.6  # at least, if it has to come early
 LATER_WINDOW = 16  # tokens of the first window of a later utterance: something is playing then
 MOST_LOOK_AHEAD = 1000

@@ -242,6 +242,15 @@ class Slow:
         self.handles.remove(handle)
 
 
+def two_seats(model: Slow) -> tuple[SharedModel, list[Seat]]:
+    """Each with a sequence."""
+    shared = SharedModel(lambda: model)  # type: ignore[arg-type,return-value]
+    seats = [shared.seat(), shared.seat()]
+    for seat in seats:
+        seat.add([1], GREEDY, Count(100))
+    return shared, seats
+
+
 def test_what_is_ready_is_fetched_while_the_model_computes() -> None:
     stuck, go_on = threading.Event(), threading.Event()
 
@@ -250,11 +259,7 @@ def test_what_is_ready_is_fetched_while_the_model_computes() -> None:
             stuck.set()
             go_on.wait(30)
 
-    model = Slow(before)
-    shared = SharedModel(lambda: model)  # type: ignore[arg-type,return-value]
-    seats = [shared.seat(), shared.seat()]
-    for seat in seats:
-        seat.add([1], GREEDY, Count(100))
+    _, seats = two_seats(Slow(before))
     with ThreadPoolExecutor(2) as pool:
         content = pool.submit(lambda: [seats[0].step() for _ in range(3)])
         eager = pool.submit(lambda: [seats[1].step() for _ in range(BURST + 1)])
@@ -272,11 +277,7 @@ def test_steps_for_several_end_early_for_a_new_sequence() -> None:
         begun.set()
         time.sleep(0.05)
 
-    model = Slow(before)
-    shared = SharedModel(lambda: model)  # type: ignore[arg-type,return-value]
-    seats = [shared.seat(), shared.seat()]
-    for seat in seats:
-        seat.add([1], GREEDY, Count(100))
+    shared, seats = two_seats(model := Slow(before))
     with ThreadPoolExecutor(1) as pool:
         eager = pool.submit(seats[0].step)
         assert begun.wait(30)
@@ -290,10 +291,8 @@ def test_what_was_said_before_a_failure_is_still_told() -> None:
         if count > 2:
             raise MemoryError
 
-    model = Slow(before)
-    shared = SharedModel(lambda: model)  # type: ignore[arg-type,return-value]
-    seats = [shared.seat(), shared.seat()]
-    handles = [seat.add([1], GREEDY, Count(9)) for seat in seats]
+    shared, seats = two_seats(Slow(before))
+    handles = [next(iter(seat.grammars)) for seat in seats]
     shared._step_for_all(seats)
     for seat, handle in zip(seats, handles, strict=True):
         assert [seat.step(), seat.step()] == [{handle: 7}, {handle: 7}]

@@ -125,12 +125,12 @@ class SharedModel:
             if seat.ready:
                 self._asking.pop(seat, None)
                 return
-            seats = [*self._asking, *(other for other in self._speaking if other.may_run_ahead)]
-            self._asking.clear()
+            seats = self._asking | {other: None for other in self._speaking if other.may_run_ahead}
+            self._asking = {}
             self._expected.clear()
             self._busy = True
         try:
-            self._step_for_all(list(dict.fromkeys(seats)))
+            self._step_for_all(list(seats))
         finally:
             self._leave()
 
